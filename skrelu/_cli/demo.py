@@ -1,0 +1,81 @@
+"""``skrelu demo``: plant each network, recover it from noiseless samples, print the errors."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from skrelu import ProjectedReLURegressor
+from skrelu._cli.console import print_table, progress, say
+from skrelu.constraints import L0Ball, L1Ball
+from skrelu.datasets import make_relu_regression
+from skrelu.metrics import recovery_error
+
+HEADER = ("planted network and estimator", "rows", "columns", "relative error", "fit seconds")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        The network, and the estimator that recovers it.
+    plant : callable
+        ``plant(random_state=seed)`` returns X, y and the teacher.
+    estimator : callable
+        ``estimator(teacher)`` returns the unfitted estimator, which may be told what the theorem presumes known.
+    weights : str
+        The attribute of teacher and estimator that is compared.
+    """
+
+    name: str
+    plant: Callable
+    estimator: Callable
+    weights: str
+
+
+def _l1_ball(teacher):
+    return ProjectedReLURegressor(L1Ball(np.abs(teacher.coef_).sum()), fit_intercept=False)
+
+
+EXPERIMENTS = (
+    Experiment(
+        "ReLU of 20 columns, ProjectedReLURegressor(L0Ball(20))",
+        partial(make_relu_regression, n_samples=250, n_features=1000, n_nonzero=20, return_teacher=True),
+        lambda teacher: ProjectedReLURegressor(L0Ball(20), fit_intercept=False),
+        "coef_",
+    ),
+    Experiment(
+        "ReLU of 20 columns, ProjectedReLURegressor(L1Ball(true radius))",
+        partial(make_relu_regression, n_samples=300, n_features=1000, n_nonzero=20, return_teacher=True),
+        _l1_ball,
+        "coef_",
+    ),
+)
+
+
+def demo(arguments):
+    """Run the command and return its exit status."""
+    rows = []
+    with progress(len(EXPERIMENTS)) as report:
+        for experiment in EXPERIMENTS:
+            report(len(rows), experiment.name)
+            rows.append(run(experiment, arguments.seed))
+    say("Weights planted, sampled without noise, and recovered; the error is |found - planted| / |planted|.")
+    print_table(HEADER, rows)
+    return 0
+
+
+def run(experiment, seed):
+    """Return the cells of one row."""
+    X, y, teacher = experiment.plant(random_state=seed)
+    estimator = experiment.estimator(teacher)
+    start = time.perf_counter()
+    estimator.fit(X, y)
+    seconds = time.perf_counter() - start
+    error = recovery_error(getattr(teacher, experiment.weights), getattr(estimator, experiment.weights))
+    return experiment.name, str(X.shape[0]), str(X.shape[1]), f"{error:.1e}", f"{seconds:.3f}"

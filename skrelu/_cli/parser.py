@@ -1,0 +1,110 @@
+"""The options of each command and their help."""
+
+import argparse
+
+import skrelu
+from skrelu._cli.compare import compare
+from skrelu._cli.console import InputError
+from skrelu._cli.demo import demo
+from skrelu._cli.models import MODELS
+
+COMPARE_HELP = f"""\
+Cross-validate the estimators of skrelu beside standard regressors on one table, and print them ranked by R2.
+
+The table is a CSV file in UTF-8 with column names in its first line, separated by commas, semicolons or tabs. A column
+is numeric when each of its cells is a number or missing (empty, NA, N/A, NaN, null, None, ?, or infinite), else
+categorical; with semicolons, 1,5 is a number too. Inside each fold, numeric columns are filled with the median
+(and an indicator of what was missing) and standardised; categories are one-hot encoded, the rarer ones together.
+Constant columns and rows without target are left out. Without a table: the diabetes data of scikit-learn.
+
+Models: {", ".join(MODELS)}."""
+
+COMPARE_EXAMPLES = """\
+examples:
+  skrelu compare
+  skrelu compare houses.csv --target price --plot houses.png
+  skrelu compare houses.csv --models ridge,boosting,projected-relu-cv --cv 10 --jobs 4"""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, without the usage."""
+
+    def error(self, message):
+        """Raise the complaint instead of leaving the process."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser():
+    """Return the parser of all commands; the parsed ``run`` is the function of the chosen one."""
+    parser = OneLineParser(
+        prog="skrelu",
+        description="Shallow ReLU networks fitted by the algorithms that come with proofs.",
+        epilog="skrelu COMMAND --help describes a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"skrelu {skrelu.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_compare(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_compare(commands):
+    parser = commands.add_parser(
+        "compare",
+        help="cross-validate the estimators beside standard regressors on a table",
+        description=COMPARE_HELP,
+        epilog=COMPARE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("table", nargs="?", metavar="table.csv", help="the table (default: the diabetes data)")
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
+    parser.add_argument(
+        "--cv", type=_integer(2), metavar="K", help="number of folds (default: 5, or as many as there are rows)"
+    )
+    parser.add_argument("--models", default="all", metavar="A,B", help="names of models, or all (default)")
+    parser.add_argument("--plot", metavar="out.png", help="draw the scores of each fold (needs matplotlib)")
+    parser.add_argument("--json", metavar="out.json", help="write the results as JSON")
+    _add_seed(parser, "of the folds and the models")
+    parser.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N", help="fits at the same time; -1: one a core (default: 1)"
+    )
+    parser.set_defaults(run=compare)
+
+
+def _add_demo(commands):
+    parser = commands.add_parser(
+        "demo",
+        help="plant each network, recover it, and print the errors",
+        description="Plant each network that has an estimator, recover its weights from noiseless samples, and print "
+        "the relative errors.",
+        allow_abbrev=False,
+    )
+    _add_seed(parser, "of the planted networks and the samples")
+    parser.set_defaults(run=demo)
+
+
+def _add_seed(parser, purpose):
+    seed = _integer(0, 2**32 - 1)
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help=f"random seed {purpose} (default: 0)")
+
+
+def _integer(smallest, largest=None):
+    """Return the argument type of integers from `smallest` on, up to `largest`."""
+
+    def convert(text):
+        bounds = f">= {smallest}" if largest is None else f"from {smallest} to {largest}"
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < smallest or (largest is not None and value > largest):
+            raise argparse.ArgumentTypeError(f"must be an integer {bounds}, got {text!r}")
+        return value
+
+    return convert
+
+
+def _jobs(text):
+    return -1 if text == "-1" else _integer(1)(text)

@@ -1,0 +1,77 @@
+"""The picture of a comparison: one line per model, a point per fold, a large one for the mean."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from skrelu._cli.console import InputError
+
+# Vermilion and blue of Okabe and Ito: told apart with any colour vision; in grey, the marker tells.
+OURS_STYLE = {"color": "#D55E00", "marker": "D"}
+PEER_STYLE = {"color": "#0072B2", "marker": "o"}
+MEAN_STYLE = {"s": 70, "edgecolors": "black", "linewidths": 0.8, "zorder": 3, "clip_on": False}
+BELOW_STYLE = {"marker": "<"}
+# A model far worse than the mean of the target would squeeze all others into one spot.
+LOWEST_R2 = -0.5
+
+
+def check(path):
+    """Raise `InputError` if matplotlib is missing or has no format for the ending of the path."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise InputError('--plot needs matplotlib: pip install "skrelu[cli]"') from error
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if Path(path).suffix.lower().removeprefix(".") not in formats:
+        raise InputError(f"--plot: {path} must end in one of {', '.join('.' + ending for ending in sorted(formats))}")
+
+
+def draw(path, title, scores, ours):
+    """Draw the scores, the first on top; `ours` holds the names that are told apart."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 2.0 + 0.4 * len(scores)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    styles = [OURS_STYLE if score.model in ours else PEER_STYLE for score in scores]
+    for height, (score, style) in enumerate(zip(scores, styles, strict=True)):
+        _draw_model(axes, height, score, style)
+    _finish_axes(axes, scores)
+    for label, style in (("skrelu, mean", OURS_STYLE), ("others, mean", PEER_STYLE)):
+        if style in styles:
+            axes.scatter([], [], label=label, **MEAN_STYLE | style)
+    if any(score.r2_mean < LOWEST_R2 for score in scores):
+        axes.scatter([], [], label=f"mean below {LOWEST_R2}", **MEAN_STYLE | BELOW_STYLE | {"color": "white"})
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    # A dollar sign in the name of a column is no formula, and a letter that the font lacks no reason for a warning.
+    figure.suptitle(title.replace(": ", "\n", 1), fontsize="medium", parse_math=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        canvas.print_figure(path, dpi=150)
+
+
+def _draw_model(axes, height, score, style):
+    folds = np.maximum(score.r2_folds, LOWEST_R2)
+    if len(folds):
+        axes.hlines(height, folds.min(), folds.max(), color=style["color"], linewidth=1, alpha=0.4)
+    axes.scatter(folds, np.full(len(folds), height), s=24, alpha=0.6, linewidths=0, clip_on=False, **style)
+    mean_style = MEAN_STYLE | style | (BELOW_STYLE if score.r2_mean < LOWEST_R2 else {})
+    axes.scatter(max(score.r2_mean, LOWEST_R2), height, **mean_style)
+
+
+def _finish_axes(axes, scores):
+    axes.set_yticks(range(len(scores)), [score.model for score in scores])
+    axes.set_ylim(len(scores) - 0.5, -0.5)
+    means = axes.secondary_yaxis("right")
+    means.set_yticks(range(len(scores)), [f"{score.r2_mean:.3f}" for score in scores])
+    means.tick_params(length=0)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="0.85", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in (*(axes.spines[side] for side in ("top", "left", "right")), means.spines["right"]):
+        spine.set_visible(False)
+    axes.set_xlabel("R2 on held-out rows (small points: one fold each; numbers: mean)")
+    axes.set_ylabel("model")

@@ -1,0 +1,62 @@
+"""What this package uses of scikit-learn's private names, in one place."""
+
+from math import ceil
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+__all__ = ["FitTasks", "HasMethods", "Interval", "StrOptions", "check_sample_weight", "fit_context"]
+
+
+class FitTasks:
+    """The callback tasks of one fit: a few named ones, then blocks of iterations.
+
+    One task an iteration would cost a progress bar quadratic time, so the iterations come in at most `N_BLOCKS` blocks.
+
+    Parameters
+    ----------
+    estimator : estimator with `CallbackSupportMixin`
+    data : dict
+        X, y and metadata, as the hooks receive them.
+    n_named : int
+        Number of named tasks.
+    """
+
+    N_BLOCKS = 100
+
+    def __init__(self, estimator, data, n_named=0):
+        self._estimator, self._data, self._open = estimator, data, None
+        self._context = estimator._init_callback_context(max_subtasks=n_named + self.N_BLOCKS)
+        self._context.call_on_fit_task_begin(estimator=estimator, **data)
+
+    def begin(self, name):
+        """Begin a task."""
+        self._open = self._context.subcontext(task_name=name)
+        self._open.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
+    def finish(self, attributes):
+        """End the open task, `attributes()` giving the fitted attributes so far; True asks to stop."""
+        task, self._open = self._open, None
+        return bool(
+            task.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes=attributes)
+        )
+
+    def watch(self, max_iter, attributes):
+        """Return the function (n_iter, parameters) -> stop that a loop calls after every iteration."""
+        length = ceil(max_iter / self.N_BLOCKS)
+
+        def told(n_iter, parameters):
+            if self._open is None:
+                self.begin("iterations")
+            return n_iter % length == 0 and self.finish(lambda: attributes(parameters, n_iter))
+
+        return told
+
+    def end(self, attributes):
+        """End the open block, if any, and the fit."""
+        if self._open is not None:
+            self.finish(attributes)
+        self._context.call_on_fit_task_end(
+            estimator=self._estimator, **self._data, reconstruction_attributes=attributes
+        )

@@ -1,0 +1,433 @@
+"""Pictures of a fit: how the objective fell, and where recovery sets in."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from skrelu.metrics import recovery_error
+
+
+class ConvergenceDisplay:
+    """Objective against iterations, on a logarithmic axis.
+
+    A linear rate, ``loss_t = C q^t``, shows as a straight line of slope log q.
+
+    Parameters
+    ----------
+    curves : dict of str to array-like of shape (n_iter,)
+        For each name the objective after iterations 1, ..., n_iter, in squared units of y.
+
+    Attributes
+    ----------
+    lines_ : list of matplotlib Line2D
+        One a curve, in the order of `curves`.
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Figure that holds the axes.
+
+    See Also
+    --------
+    ConvergenceDisplay.from_estimator : Draw the curve of a fitted estimator.
+
+    Notes
+    -----
+    A logarithmic axis has no zero: values that are not positive are drawn at the smallest positive value of their
+    curve, or at 2.2e-16 if it has none. Values that are not finite leave gaps.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skrelu.plotting import ConvergenceDisplay
+    >>> display = ConvergenceDisplay(curves={"rate 1/2": [0.5, 0.25, 0.125], "rate 1/4": [0.25, 0.0625]}).plot()
+    >>> [line.get_label() for line in display.lines_]
+    ['rate 1/2', 'rate 1/4']
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, curves):
+        self.curves = curves
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on, beside what they hold; a new figure if None.
+        **kwargs : dict
+            Passed to ``Axes.plot`` for every curve. By default lines take the colours of the axes' cycle and solid,
+            dashed, dash-dotted and dotted styles in turn, so that they stay apart in grey.
+
+        Returns
+        -------
+        ConvergenceDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If a curve is not a vector with at least one value.
+        """
+        plt = _pyplot("ConvergenceDisplay.plot")
+        curves = {name: _vector(curve, f"curves[{name!r}]", finite=False) for name, curve in self.curves.items()}
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        self.lines_ = []
+        for name, curve in curves.items():
+            linestyle = ("-", "--", "-.", ":")[len(ax.get_lines()) % 4]
+            style = {"label": name, "linestyle": linestyle, "marker": "o" if len(curve) == 1 else None, **kwargs}
+            self.lines_ += ax.plot(np.arange(1, len(curve) + 1), _positive(curve), **style)
+        ax.set(xlabel="Iteration", ylabel="Objective (squared units of y)", yscale="log")
+        ax.xaxis.set_major_locator(plt.MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+        ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    @classmethod
+    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
+        """Draw the `loss_curve_` of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+            Any with an attribute `loss_curve_`, one value an iteration.
+        name : str, default=None
+            Label of the curve; the name of the estimator's class if None.
+        ax : matplotlib Axes, default=None
+            Axes to draw on: the `ax_` of another display overlays the curves. A new figure if None.
+        **kwargs : dict
+            Passed to ``Axes.plot``.
+
+        Returns
+        -------
+        ConvergenceDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        NotFittedError
+            If the estimator has no `loss_curve_`.
+
+        Examples
+        --------
+        >>> import matplotlib.pyplot as plt
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> from skrelu.datasets import make_relu_regression
+        >>> from skrelu.plotting import ConvergenceDisplay
+        >>> X, y = make_relu_regression(200, 10, random_state=0)
+        >>> slow = MLPRegressor(solver="sgd", tol=1e-2, random_state=0).fit(X, y)
+        >>> fast = MLPRegressor(solver="adam", tol=1e-2, random_state=0).fit(X, y)
+        >>> display = ConvergenceDisplay.from_estimator(slow, name="sgd")
+        >>> display = ConvergenceDisplay.from_estimator(fast, name="adam", ax=display.ax_)
+        >>> plt.close(display.figure_)
+        """
+        _pyplot(f"{cls.__name__}.from_estimator")
+        class_name = type(estimator).__name__
+        if not hasattr(estimator, "loss_curve_"):
+            raise NotFittedError(f"This {class_name} has no loss_curve_: fit it first, by a solver that iterates.")
+        return cls(curves={class_name if name is None else name: estimator.loss_curve_}).plot(ax, **kwargs)
+
+
+class RecoveryDisplay:
+    """Phase transition: how often the planted weights are recovered exactly.
+
+    Each cell of the heat map shows the fraction of trials that recover weights of some size (sparsity, rank, width)
+    from some number of samples, from dark (never) to light (always).
+
+    Parameters
+    ----------
+    success : array-like of shape (n_sizes, n_counts)
+        Fractions in [0, 1].
+    n_samples : array-like of shape (n_counts,)
+        Numbers of samples of the columns, increasing.
+    size : array-like of shape (n_sizes,)
+        Sizes of the rows, increasing, in the units of the constraint.
+    theory : array-like of shape (n_sizes,), default=None
+        Number of samples that a theorem asks for at each size, drawn as a curve.
+    size_name : str, default="Size"
+        Label of the vertical axis, such as "Number of nonzeros".
+
+    Attributes
+    ----------
+    mesh_ : matplotlib QuadMesh
+        The heat map.
+    theory_line_ : matplotlib Line2D or None
+        The theoretical curve.
+    colorbar_ : matplotlib Colorbar
+        The scale of the heat map.
+    ax_ : matplotlib Axes
+        Axes drawn on.
+    figure_ : matplotlib Figure
+        Figure that holds the axes.
+
+    See Also
+    --------
+    RecoveryDisplay.from_estimator : Run the trials of an estimator and draw them.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skrelu.plotting import RecoveryDisplay
+    >>> success = [[0.2, 1.0, 1.0], [0.0, 0.3, 1.0]]
+    >>> display = RecoveryDisplay(success=success, n_samples=[50, 100, 150], size=[5, 10], theory=[60, 120]).plot()
+    >>> display.mesh_.get_clim()
+    (0.0, 1.0)
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, success, n_samples, size, theory=None, size_name="Size"):
+        self.success = success
+        self.n_samples = n_samples
+        self.size = size
+        self.theory = theory
+        self.size_name = size_name
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the heat map and the theoretical curve.
+
+        Cells meet half-way between neighbouring values of the grid, so that both axes are true to scale.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; a new figure if None.
+        **kwargs : dict
+            Passed to ``Axes.pcolormesh``. The colour map is "cividis" by default: its lightness increases evenly, in
+            grey and for the colour-blind, too.
+
+        Returns
+        -------
+        RecoveryDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If shapes do not agree, `n_samples` or `size` do not increase, or `success` leaves [0, 1].
+        """
+        plt = _pyplot("RecoveryDisplay.plot")
+        success, n_samples, size, theory = self._validated()
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        style = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0, **kwargs}
+        self.mesh_ = ax.pcolormesh(_cell_edges(n_samples), _cell_edges(size), success, **style)
+        ax.set(xlabel="Number of samples", ylabel=self.size_name)
+        ax.set_xticks(_spread_ticks(n_samples, 0.08))
+        ax.set_yticks(_spread_ticks(size, 0.05))
+        self.colorbar_ = ax.figure.colorbar(self.mesh_, ax=ax, label="Fraction of exact recoveries")
+        self.theory_line_ = None if theory is None else _draw_theory(ax, theory, size)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        *,
+        make_data,
+        n_samples,
+        sizes,
+        set_size,
+        n_trials=10,
+        tol=1e-6,
+        random_state=None,
+        n_jobs=None,
+        theory=None,
+        size_name="Size",
+        ax=None,
+        **kwargs,
+    ):
+        """Plant, fit, and count exact recoveries over a grid.
+
+        A trial succeeds when ``recovery_error(coef_true, fitted.coef_) < tol``. For weights stored under other names,
+        compute the fractions and pass them to the constructor.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Cloned for each trial. Where its `random_state` is None, the trial sets it.
+        make_data : callable
+            ``make_data(n_samples, size, random_state) -> (X, y, coef_true)``; random_state is an int.
+        n_samples : array-like of shape (n_counts,)
+            Numbers of samples, increasing.
+        sizes : array-like of shape (n_sizes,)
+            Sizes, increasing.
+        set_size : callable
+            ``set_size(estimator, size) -> estimator`` tells the clone the planted size, for instance
+            ``lambda e, s: e.set_params(constraint=L0Ball(s))``.
+        n_trials : int, default=10
+            Trials of each cell.
+        tol : float, default=1e-6
+            Relative error below which the recovery counts as exact; without unit.
+        random_state : int, RandomState instance or None, default=None
+            Seed. Each trial has a seed of its own, by its place in the grid: results do not depend on `n_jobs`.
+        n_jobs : int, default=None
+            Number of parallel jobs over the trials, as in joblib.
+        theory : array-like of shape (n_sizes,), default=None
+            Number of samples that a theorem asks for at each size.
+        size_name : str, default="Size"
+            Label of the vertical axis.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; a new figure if None.
+        **kwargs : dict
+            Passed to ``Axes.pcolormesh``.
+
+        Returns
+        -------
+        RecoveryDisplay
+            The display, drawn; `success` holds the fractions.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `n_samples` or `sizes` do not increase, `theory` has another length, or `n_trials` is below 1. All
+            this is checked before the first trial.
+
+        Examples
+        --------
+        Orthogonal matching pursuit on noiseless linear data:
+
+        >>> import matplotlib.pyplot as plt
+        >>> from sklearn.linear_model import OrthogonalMatchingPursuit
+        >>> from skrelu.datasets import make_relu_regression
+        >>> from skrelu.plotting import RecoveryDisplay
+        >>> def make_data(n_samples, size, random_state):
+        ...     X, _, teacher = make_relu_regression(
+        ...         n_samples, 50, n_nonzero=size, return_teacher=True, random_state=random_state
+        ...     )
+        ...     return X, X @ teacher.coef_, teacher.coef_
+        >>> display = RecoveryDisplay.from_estimator(
+        ...     OrthogonalMatchingPursuit(fit_intercept=False),
+        ...     make_data=make_data,
+        ...     n_samples=[10, 30],
+        ...     sizes=[1, 4],
+        ...     set_size=lambda estimator, size: estimator.set_params(n_nonzero_coefs=size),
+        ...     random_state=0,
+        ... )
+        >>> display.success.tolist()
+        [[0.8, 1.0], [0.1, 1.0]]
+        >>> plt.close(display.figure_)
+        """
+        _pyplot(f"{cls.__name__}.from_estimator")
+        if not isinstance(n_trials, Integral) or n_trials < 1:
+            raise ValueError(f"n_trials must be an integer >= 1, got {n_trials!r}.")
+        display = cls(
+            success=np.zeros((len(sizes), len(n_samples))),
+            n_samples=n_samples,
+            size=sizes,
+            theory=theory,
+            size_name=size_name,
+        )
+        display._validated()
+        trials = [(n, size) for size in sizes for n in n_samples for _ in range(n_trials)]
+        outcomes = Parallel(n_jobs=n_jobs)(
+            delayed(_recovers)(estimator, make_data, n, size, set_size, tol, seed)
+            for (n, size), seed in zip(trials, _seeds(random_state, len(trials)), strict=True)
+        )
+        display.success = np.reshape(outcomes, (len(sizes), len(n_samples), n_trials)).mean(axis=2)
+        return display.plot(ax, **kwargs)
+
+    def _validated(self):
+        """Return success, n_samples, size and theory as arrays that fit together."""
+        n_samples, size = _vector(self.n_samples, "n_samples"), _vector(self.size, "size")
+        for name, values in (("n_samples", n_samples), ("size", size)):
+            if np.any(np.diff(values) <= 0):
+                raise ValueError(f"{name} must increase, got {values.tolist()}.")
+        success = check_array(self.success, dtype=np.float64, input_name="success")
+        if success.shape != (len(size), len(n_samples)):
+            raise ValueError(
+                f"success must have one row a size and one column a number of samples, {(len(size), len(n_samples))}, "
+                f"got shape {success.shape}."
+            )
+        if success.min() < 0 or success.max() > 1:
+            raise ValueError(f"success must lie in [0, 1], got values in [{success.min()}, {success.max()}].")
+        theory = None if self.theory is None else _vector(self.theory, "theory")
+        if theory is not None and len(theory) != len(size):
+            raise ValueError(f"theory must have one value a size, {len(size)}, got {len(theory)}.")
+        return success, n_samples, size, theory
+
+
+def _recovers(estimator, make_data, n_samples, size, set_size, tol, seed):
+    """Run one trial: whether the planted weights are recovered to relative error `tol`."""
+    data_seed, fit_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
+    X, y, coef_true = make_data(n_samples, size, data_seed)
+    model = set_size(clone(estimator), size)
+    unseeded = [
+        name
+        for name, value in model.get_params().items()
+        if value is None and (name == "random_state" or name.endswith("__random_state"))
+    ]
+    model.set_params(**dict.fromkeys(unseeded, fit_seed)).fit(X, y)
+    return recovery_error(coef_true, model.coef_) < tol
+
+
+def _seeds(random_state, n_seeds):
+    """Return seeds that depend on `random_state` and their place alone."""
+    entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
+    return np.random.SeedSequence(entropy).generate_state(n_seeds).tolist()
+
+
+def _pyplot(caller):
+    """Import matplotlib, an optional dependency, when the first picture is drawn."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(f'{caller} needs matplotlib: pip install "skrelu[plot]"') from error
+    return plt
+
+
+def _vector(values, name, finite=True):
+    values = check_array(values, dtype=np.float64, ensure_2d=False, ensure_all_finite=finite, input_name=name)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be a vector, got shape {values.shape}.")
+    return values
+
+
+def _positive(curve):
+    """Lift values <= 0 to the smallest positive one (2.2e-16 if none), and mask values that are not finite."""
+    positive = curve[np.isfinite(curve) & (curve > 0)]
+    floor = positive.min() if positive.size else np.finfo(np.float64).eps
+    return np.where(np.isfinite(curve), np.maximum(curve, floor), np.nan)
+
+
+def _cell_edges(values):
+    """Return the midpoints between values, and as far beyond the outer ones; a single value has width 1."""
+    if len(values) == 1:
+        return values[0] + np.array([-0.5, 0.5])
+    middle = (values[:-1] + values[1:]) / 2
+    return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
+
+
+def _spread_ticks(values, spacing):
+    """Return the first value, and each next one further from the last tick than `spacing`, a fraction of the range."""
+    ticks = [values[0]]
+    for value in values[1:]:
+        if value - ticks[-1] >= spacing * (values[-1] - values[0]):
+            ticks.append(value)
+    return ticks
+
+
+def _draw_theory(ax, theory, size):
+    """Draw the number of samples that theory asks for: white with a black rim, legible on any colour."""
+    from matplotlib.patheffects import withStroke
+
+    limits = ax.get_xlim(), ax.get_ylim()
+    rim = [withStroke(linewidth=4, foreground="black")]
+    (line,) = ax.plot(theory, size, color="white", linewidth=2, marker="o", path_effects=rim, label="Theory")
+    ax.set(xlim=limits[0], ylim=limits[1])
+    # Above the axes, where no cell is hidden.
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return line

@@ -1,0 +1,272 @@
+"""One ReLU whose weights lie in a structured set: `ProjectedReLURegressor` and its search over the size of the set."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, check_sample_weight, fit_context
+from skrelu.constraints.extended import FreeIntercept, as_constraint
+from skrelu.networks import SingleReLU
+from skrelu.rows import Rows
+from skrelu.solvers.gradient import projected_gradient
+from skrelu.solvers.loop import iterate
+from skrelu.solvers.structured import structured_descent
+
+
+class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+    """One ReLU whose weights lie in a structured set, by projected gradient descent and Newton steps on faces.
+
+    Solves
+
+    ``min_{w in K, b} 1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2``
+
+    for the set K of the side information (sparse, small in l1 norm, monotone, ...), s the sample weights. The intercept
+    b is never constrained.
+
+    With ``solver="gd"`` and ``step_size=1.0`` it is, to the letter, the iteration of [1]_ from ``w_0 = 0``,
+
+    ``w_{t+1} = P_K(w_t - mu_t g(w_t))``, ``mu_0 = 2``, ``mu_t = 1`` after,
+    ``g(w) = 1/n sum_i (max(0, z_i) - y_i)(1 + sign(z_i)) x_i``, ``z_i = <w, x_i>``, ``sign(0) = 0``.
+
+    Its Theorem: for x ~ N(0, I), y = max(0, <w*, x>) without noise and K the smallest set of its family that contains w*,
+    once n exceeds a constant times the phase-transition number of (K, w*), the error falls by at least 1/2 a step with
+    high probability. Nothing is guaranteed for other inputs, with an intercept, or below that n.
+
+    With ``solver="auto"`` the same problem is solved by a method that succeeds from about a third of the samples (see
+    Notes); it adapts to means, scales and correlations of the columns.
+
+    Parameters
+    ----------
+    constraint : object of `skrelu.constraints`, callable or None, default=None
+        The set K, or a function ``w -> nearest point of K`` (picklable if the estimator is to be pickled). None: no
+        constraint.
+    solver : {"auto", "gd"}, default="auto"
+        "gd" is the iteration above.
+    step_size : float or "auto", default="auto"
+        A number multiplies the steps mu_t of the paper and selects "gd". "auto" with "gd" halves the step for good
+        whenever it would raise the objective.
+    fit_intercept : bool, default=True
+    max_iter : int, default=1000
+        Largest number of iterations.
+    tol : float, default=1e-8
+        "gd" stops when ``|w+ - w| <= tol |w+|``; 0 means: run `max_iter` iterations. "auto" stops when
+        ``|v - P_K(v - g)| <= tol``, v and g weights and gradient in units in which the columns of X (about their means
+        when there is an intercept) and y have root mean square at most 1; for nonconvex K when the gradient within the
+        face is at most tol and no exchange of the face helps. Values below 10 eps of the dtype count as 10 eps.
+    random_state : int, RandomState instance or None, default=None
+        Accepted for uniformity; nothing is drawn.
+    warm_start : bool, default=False
+        Start from the weights of the previous fit.
+    verbose : int, default=0
+        Print every iteration whose number is a multiple of ``10 / verbose``.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        w, a point of K.
+    intercept_ : float
+    loss_ : float
+        Half the weighted mean squared error at the returned parameters.
+    loss_curve_ : list of float
+        Objective after each iteration. In the first stage of "auto" that is a majorant, nowhere below the loss.
+    optimality_ : float
+        ``|w - P_K(w - g)|_2``, g the gradient of half the mean squared error with respect to w, in the units of X and
+        y; 0 at a stationary point of a convex K.
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+        Why the solver stopped, a sentence.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only when X has string column names.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When the solver stopped before its goal, with the remedy that fits.
+
+    See Also
+    --------
+    ProjectedReLURegressorCV : Chooses the size of the set by cross-validation.
+
+    Notes
+    -----
+    "auto" first minimises a majorant of the loss, in which the rows with y > 0 are linear (convex without negative y), and
+    goes on with the loss itself from there. On convex K: spectral projected gradient steps until the face is
+    identified, then Newton steps on the face. On nonconvex K: a thresholding pursuit with Newton steps on the support,
+    over growing and shrinking sets. Without noise both end at the planted weights to rounding.
+
+    References
+    ----------
+    .. [1] M. Soltanolkotabi, "Learning ReLUs via Gradient Descent", Advances in Neural Information Processing Systems
+       30, 2017. arXiv:1705.04591.
+
+    Examples
+    --------
+    One hundred weights, five of them not zero, from eighty rows:
+
+    >>> from skrelu import ProjectedReLURegressor, constraints, datasets, metrics
+    >>> X, y, teacher = datasets.make_relu_regression(
+    ...     n_samples=80, n_features=100, n_nonzero=5, return_teacher=True, random_state=0)
+    >>> model = ProjectedReLURegressor(constraints.L0Ball(5), fit_intercept=False).fit(X, y)
+    >>> metrics.recovery_error(teacher.coef_, model.coef_) < 1e-10
+    True
+    """
+
+    _parameter_constraints = {
+        "constraint": [HasMethods("project"), callable, None],
+        "solver": [StrOptions({"auto", "gd"})],
+        "step_size": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        constraint=None,
+        *,
+        solver="auto",
+        step_size="auto",
+        fit_intercept=True,
+        max_iter=1000,
+        tol=1e-8,
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+    ):
+        self.constraint = constraint
+        self.solver = solver
+        self.step_size = step_size
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the weights.
+
+        Parameters
+        ----------
+        X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
+            float32 and float64 are kept; never copied.
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequency weights: an integer weight equals that many copies of its row.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, or if
+            the set does not fit the number of columns.
+        """
+        X, y, sample_weight = self._validated(X, y, sample_weight)
+        tasks = FitTasks(self, _task_data(X, y, sample_weight))
+        self._fit_set(Rows(X, y, sample_weight), as_constraint(self.constraint), tasks)
+        tasks.end(dict)
+        return self
+
+    def predict(self, X):
+        """Return ``max(0, <coef_, x> + intercept_)`` for each row.
+
+        Parameters
+        ----------
+        X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
+        return np.maximum(X @ self.coef_ + self.intercept_, 0)
+
+    def __sklearn_tags__(self):
+        """Return the tags: sparse input is accepted; a ReLU cannot be negative, so its score on such y is poor."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def _validated(self, X, y, sample_weight):
+        X, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), y_numeric=True
+        )
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        return X, y.astype(X.dtype, copy=False), sample_weight
+
+    def _start(self, d, dtype):
+        """Return the weights and the intercept to start from, and whether they continue a previous fit."""
+        if self.warm_start and hasattr(self, "coef_") and len(self.coef_) == d:
+            return self.coef_.astype(dtype), self.intercept_ if self.fit_intercept else 0.0, True
+        return np.zeros(d, dtype=dtype), 0.0, False
+
+    def _fit_set(self, rows, constraint, tasks):
+        """Fit on one set: network x constraint x start x solver."""
+        w, b, continued = self._start(rows.n_features, rows.dtype)
+        tol = max(self.tol, 10 * float(np.finfo(rows.dtype).eps))
+        if self.solver == "gd" or self.step_size != "auto":
+            objective = SingleReLU(rows, fit_intercept=self.fit_intercept)
+            start, space = objective.parameters(w, b), _with_intercept(constraint, self.fit_intercept)
+            method = projected_gradient(objective, space, start, step_size=self.step_size, continued=continued)
+            criterion, tol = "|w+ - w| / |w+|", tol if self.tol > 0 else -1.0
+            remedy = "Lower step_size, raise max_iter, standardise the columns of X, or use solver='auto'."
+        else:
+            objective = SingleReLU.standardised(rows, self.fit_intercept, diagonal=constraint.diagonal)
+            start = objective.parameters(w, b)
+            space = _with_intercept(constraint.rescaled(objective.unit), self.fit_intercept)
+            method = structured_descent(objective, space, start, tol=tol, continued=continued)
+            criterion, remedy = "|v - P_K(v - g)|", "Raise max_iter or tol, or standardise the columns of X."
+
+        def attributes(theta, n_iter):
+            w, b = objective.coefficients(theta)
+            return {"coef_": w, "intercept_": b, "n_iter_": n_iter}
+
+        result = iterate(
+            method,
+            start,
+            max_iter=self.max_iter,
+            tol=tol,
+            criterion=criterion,
+            watch=tasks.watch(self.max_iter, attributes),
+            verbose=self.verbose,
+        )
+        if not result.converged and not (tol < 0 and result.n_iter == self.max_iter):
+            message = f"The fit did not converge: {result.stop_reason}. {remedy}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        self._store(rows, constraint, objective, result)
+
+    def _store(self, rows, constraint, objective, result):
+        w, b = objective.coefficients(result.parameters)
+        # Rounding in the change of units may have left K by the last digit.
+        self.coef_, self.intercept_ = constraint.project(w), b
+        self.n_iter_, self.converged_, self.stop_reason_ = result.n_iter, result.converged, result.stop_reason
+        self.loss_curve_ = [value * objective.target_scale**2 for value in result.loss_curve]
+        plain = SingleReLU(rows, fit_intercept=self.fit_intercept)
+        self.loss_, gradient, _ = plain.value_and_gradient(plain.parameters(self.coef_, b))
+        step = constraint.project(self.coef_ - gradient[: rows.n_features])
+        self.optimality_ = float(np.linalg.norm(self.coef_ - step))
+
+
+def _with_intercept(constraint, fit_intercept):
+    return FreeIntercept(constraint) if fit_intercept else constraint
+
+
+def _task_data(X, y, sample_weight):
+    return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}

@@ -1,0 +1,125 @@
+"""Rows of a weighted data set, summed block by block: the only module that knows where the data live.
+
+Every method of this package needs from the data nothing but sums over rows,
+
+``sum_b f(X_b, y_b, s_b; parameters)``,
+
+with a small result, so `Rows.sum` is all that networks, moments and solvers know of them.
+"""
+
+import numpy as np
+from scipy import sparse
+
+# Bytes of X in one block: small enough to stay in the cache between the two products of a pass (X_b w, then r' X_b), so
+# that a pass reads X from memory once; large enough that the overhead of a block is small beside its products.
+BLOCK_BYTES = 2**20
+
+
+class Rows:
+    """Rows (x_i, y_i, s_i) with weights normalised to ``sum s_i = 1``.
+
+    Parameters
+    ----------
+    X : ndarray, memory map, or CSR/CSC matrix or array of shape (n_samples, n_features)
+        Never copied: blocks are views. A CSC matrix, which has no views of rows, is one block.
+    y : ndarray of shape (n_samples,)
+    sample_weight : ndarray of shape (n_samples,) or None
+        Frequency weights; None means ones.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+    dtype : dtype
+        That of X.
+    weight_sum : float
+        Sum of the weights as given: the number of rows that the data stand for.
+    """
+
+    def __init__(self, X, y, sample_weight=None):
+        self.n_samples, self.n_features = n_samples, _ = X.shape
+        self.dtype = X.dtype
+        if sample_weight is None:
+            sample_weight = np.ones(n_samples, dtype=X.dtype)
+        # Relative to the largest weight: the sum cannot overflow.
+        largest = sample_weight.max()
+        relative = sample_weight / largest
+        relative_sum = np.sum(relative, dtype=np.float64)
+        self.weight_sum = float(largest) * float(relative_sum)
+        s = (relative / relative_sum).astype(X.dtype, copy=False)
+        self._blocks = [(X_b, y[i:j], s[i:j]) for i, j, X_b in _row_blocks(X) if np.any(s[i:j])]
+
+    def sum(self, f, *parameters):
+        """Return ``sum_b f(X_b, y_b, s_b, *parameters)``; f returns a tuple of numbers and arrays of its own."""
+        total = None
+        for X, y, s in self._blocks:
+            part = f(X, y, s, *parameters)
+            total = part if total is None else tuple(t + p for t, p in zip(total, part, strict=True))
+        return total
+
+    def column_statistics(self, *, centered):
+        """Return the weighted means and root mean squares (about the means when `centered`, else about 0) of X.
+
+        Two passes. Squares are taken relative to the mean absolute value of their column, so that they neither overflow
+        nor vanish at any scale of the data. Means are 0 when not `centered`.
+        """
+        mean, size = self.sum(lambda X, y, s: (s @ X, s @ abs(X)))
+        if not centered:
+            mean = np.zeros_like(mean)
+        unit = np.where(size > 0, size, 1)
+        (square,) = self.sum(lambda X, y, s: (_mean_square(X, s, mean, unit),))
+        return mean, unit * np.sqrt(square)
+
+    def target_scale(self):
+        """Return the weighted root mean square of y, 1 if y is zero."""
+        (size,) = self.sum(lambda X, y, s: (float(s @ abs(y)),))
+        if size == 0:
+            return 1.0
+        (square,) = self.sum(lambda X, y, s: (float(s @ (y / size) ** 2),))
+        return size * square**0.5
+
+
+def _row_blocks(X):
+    """Return (first row, end row, view of these rows) for each block of X."""
+    n_samples, n_features = X.shape
+    if sparse.issparse(X) and X.format != "csr":
+        return [(0, n_samples, X)]
+    row_bytes = X.data.nbytes // n_samples if sparse.issparse(X) else n_features * X.dtype.itemsize
+    step = max(8, BLOCK_BYTES // max(1, row_bytes))
+    bounds = [(i, min(i + step, n_samples)) for i in range(0, n_samples, step)]
+    if sparse.issparse(X):
+        return [(i, j, _csr_view(X, i, j)) for i, j in bounds]
+    X = np.asarray(X)
+    return [(i, j, X[i:j]) for i, j in bounds]
+
+
+def _csr_view(X, i, j):
+    """Return rows i to j of a CSR matrix without copying its entries."""
+    start, end = X.indptr[i], X.indptr[j]
+    parts = (X.data[start:end], X.indices[start:end], X.indptr[i : j + 1] - start)
+    return type(X)(parts, shape=(j - i, X.shape[1]), copy=False)
+
+
+def _mean_square(X, s, mean, unit):
+    if not sparse.issparse(X):
+        return s @ ((X - mean) / unit) ** 2
+    # Stored entries about the mean, plus the weight of the entries that are not stored times the mean squared.
+    column = X.indices if X.format == "csr" else np.repeat(np.arange(X.shape[1]), np.diff(X.indptr))
+    row = X.indices if X.format == "csc" else np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    stored = np.bincount(column, s[row], X.shape[1])
+    square = np.bincount(column, s[row] * ((X.data - mean[column]) / unit[column]) ** 2, X.shape[1])
+    return (square + np.maximum(s.sum() - stored, 0) * (mean / unit) ** 2).astype(X.dtype)
+
+
+def column_blocks(X, basis):
+    """Yield (rows, dense ``X_rows B``) over a block X; an integer array B names columns of X.
+
+    A dense block is one piece; a sparse one comes in pieces of at most `BLOCK_BYTES`.
+    """
+    product = X[:, basis] if isinstance(basis, np.ndarray) and basis.dtype.kind == "i" else X @ basis
+    if not sparse.issparse(product):
+        yield slice(None), product
+        return
+    product = product.tocsr()
+    step = max(8, BLOCK_BYTES // max(1, product.shape[1] * product.dtype.itemsize))
+    for i in range(0, product.shape[0], step):
+        yield slice(i, i + step), product[i : i + step].toarray()

@@ -1,0 +1,122 @@
+"""Newton steps on a face: once a projected method has found the smooth piece of K that holds the solution, solve there."""
+
+import numpy as np
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, cg
+
+# Above this dimension of the face its Gauss-Newton matrix is not formed: conjugate gradients use one pass a product.
+DENSE_LIMIT = 1000
+CG_PASSES = 100
+
+
+def newton_point(problem, point):
+    """Return the point after a Newton step on the face of `point`, projected and backtracked, None without descent.
+
+    Where the objective has reached rounding level, a step that halves the optimality counts as descent.
+    """
+    constraint = problem.constraint
+    face = constraint.face(point.theta)
+    if face is None:
+        return None
+    d = newton_direction(problem.objective, face, point.theta, point.gradient, majorant=problem.majorant)
+    if not (np.all(np.isfinite(d)) and np.any(d)):
+        return None
+
+    def arc(a):
+        return constraint.project(point.theta + a * d)
+
+    new = problem.at(arc(1.0))
+    rounding = 8 * np.finfo(point.theta.dtype).eps * point.value
+    if new.value < point.value - rounding:
+        return new
+    if new.value <= point.value + rounding:
+        return new if new.optimality <= point.optimality / 2 else None
+    return problem.search(arc, point.value - rounding)
+
+
+def newton_direction(objective, face, theta, gradient, *, majorant):
+    """Return the step d = B c that minimises the quadratic model of the objective on a face.
+
+    ``min_c g'B c + (1/2) c'(B'HB + lam C) c`` subject to ``n'B c = 0``, H the Gauss-Newton matrix, n the normal of the
+    face, C its curvature and ``lam = -g'n / n'n`` the least-squares multiplier. A negative multiplier says that the
+    constraint is not active at the optimum: it is left out, and the projection that follows takes care of the rest.
+
+    Parameters
+    ----------
+    objective : SingleReLU
+    face : Face
+    theta, gradient : ndarray of shape (size,)
+    majorant : bool
+
+    Returns
+    -------
+    ndarray of shape (size,)
+    """
+    restrict, expand = _maps(face.basis, theta)
+    normal, curvature, multiplier = face.normal, None, 0.0
+    if normal is not None:
+        multiplier = -float(gradient @ normal) / float(normal @ normal)
+        normal, curvature = (restrict(normal), face.curvature) if multiplier > 0 else (None, None)
+    reduced = restrict(gradient)
+    size = len(reduced)
+    if size == 0:
+        return np.zeros_like(theta)
+    if size <= min(DENSE_LIMIT, objective.rows.n_samples) or (curvature is not None and size <= DENSE_LIMIT):
+        H = objective.gauss_newton(theta, face.basis, majorant=majorant)
+        if curvature is not None:
+            H = H + multiplier * (np.diag(curvature) if curvature.ndim == 1 else curvature)
+        solve = _symmetric_solver(H)
+    else:
+
+        def product(c):
+            Hc = restrict(objective.gauss_newton_product(theta, expand(c), majorant=majorant))
+            if curvature is None:
+                return Hc
+            return Hc + multiplier * (curvature * c if curvature.ndim == 1 else curvature @ c)
+
+        operator = LinearOperator((size, size), matvec=product, dtype=theta.dtype)
+        tolerance = 100 * np.finfo(theta.dtype).eps
+
+        def solve(u):
+            return cg(operator, u, rtol=tolerance, maxiter=CG_PASSES)[0]
+
+    c = -solve(reduced)
+    if normal is not None:
+        across = solve(normal)
+        c -= across * (normal @ c) / (normal @ across)
+    return expand(c)
+
+
+def _maps(basis, theta):
+    """Return u -> B'u and c -> B c."""
+    if not (isinstance(basis, np.ndarray) and basis.dtype.kind == "i"):
+        return lambda u: basis.T @ u, lambda c: np.asarray(basis @ c)
+
+    def expand(c):
+        d = np.zeros_like(theta)
+        d[basis] = c
+        return d
+
+    return lambda u: u[basis], expand
+
+
+def _symmetric_solver(H):
+    """Return u -> H^+ u for a positive semidefinite H, by Cholesky where it is safe, else by eigenvalues.
+
+    Eigenvalues below ``p eps`` times the largest count as zero: among the minimisers the step is the shortest, which
+    makes it unique and the same for weighted and repeated rows.
+    """
+    cutoff = len(H) * np.finfo(H.dtype).eps
+    if not np.all(np.isfinite(H)):
+        return lambda u: u * np.nan
+    try:
+        factor = linalg.cho_factor(H, check_finite=False)
+        pivots = np.diag(factor[0]) ** 2
+        if pivots.min() > 100 * cutoff * pivots.max():
+            return lambda u: linalg.cho_solve(factor, u, check_finite=False)
+    except linalg.LinAlgError:
+        pass
+    values, vectors = linalg.eigh(H, check_finite=False)
+    kept = values > cutoff * values[-1]
+    values, vectors = values[kept], vectors[:, kept]
+    return lambda u: vectors @ ((vectors.T @ u) / values)

@@ -1,0 +1,108 @@
+"""The one loop of all solvers: history, stopping, best iterate, finite values, interruption, callbacks."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Iterate(NamedTuple):
+    """One iteration of a method.
+
+    Attributes
+    ----------
+    parameters : ndarray
+    objective : float
+        At `parameters`.
+    criterion : float
+        The loop stops when it is at most `tol`.
+    finished : str
+        A sentence when the method itself can go no further, else empty.
+    converged : bool
+        Whether `finished` is a success.
+    """
+
+    parameters: np.ndarray
+    objective: float
+    criterion: float
+    finished: str = ""
+    converged: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a solver returns, always.
+
+    Attributes
+    ----------
+    parameters : ndarray
+        The last iterate when converged, else the one with the lowest objective.
+    loss_curve : list of float
+        Objective after each iteration, length `n_iter`.
+    n_iter : int
+    criterion : float
+        At the last iteration.
+    converged : bool
+    stop_reason : str
+        A sentence.
+    """
+
+    parameters: np.ndarray
+    loss_curve: list
+    n_iter: int
+    criterion: float
+    converged: bool
+    stop_reason: str
+
+
+def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
+    """Run a method until its criterion is at most tol, it finishes, diverges, is stopped, or max_iter is reached.
+
+    Parameters
+    ----------
+    method : iterator of Iterate
+    start : ndarray
+        Returned when the first iteration already fails.
+    max_iter : int
+    tol : float
+    criterion : str
+        Formula of the criterion, for the sentence in `stop_reason`.
+    watch : callable (n_iter, parameters) -> bool, optional
+        Told of every iteration; True stops.
+    verbose : int
+        Print every iteration whose number is a multiple of ``10 / verbose``, at least every one.
+
+    Returns
+    -------
+    Result
+    """
+    best, last, curve, reason, converged = (np.inf, start), None, [], "", False
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for last in method:
+                finite = np.isfinite(last.objective) and np.all(np.isfinite(last.parameters))
+                if not finite:
+                    reason = "diverged: the objective is no longer finite"
+                    break
+                curve.append(float(last.objective))
+                n_iter = len(curve)
+                if last.objective <= best[0]:
+                    best = (last.objective, last.parameters)
+                if verbose and n_iter % max(1, 10 // verbose) == 0:
+                    print(f"Iteration {n_iter}, objective = {last.objective:.8g}, {criterion} = {last.criterion:.3g}")
+                if last.criterion <= tol:
+                    reason, converged = f"{criterion} = {last.criterion:.3g} <= tol = {tol:.3g}", True
+                elif last.finished:
+                    reason, converged = last.finished, last.converged
+                if watch is not None and watch(n_iter, last.parameters) and not reason:
+                    reason = "stopped by a callback"
+                if not reason and n_iter >= max_iter:
+                    reason = f"max_iter = {max_iter} reached with {criterion} = {last.criterion:.3g} > tol = {tol:.3g}"
+                if reason:
+                    break
+    except KeyboardInterrupt:
+        reason = "interrupted by the user"
+    if not curve:
+        curve = [np.inf if last is None else float(np.nan_to_num(last.objective, nan=np.inf, posinf=np.inf))]
+    parameters = last.parameters if converged else best[1]
+    return Result(parameters, curve, len(curve), last.criterion if last else np.inf, converged, reason)

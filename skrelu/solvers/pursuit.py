@@ -1,0 +1,121 @@
+"""Thresholding pursuit with Newton steps on the face, over growing and shrinking sets: the default for nonconvex sets."""
+
+import numpy as np
+
+from skrelu.solvers.face_newton import newton_point
+from skrelu.solvers.loop import Iterate
+
+LADDER = (0.25, 0.5, 0.75, 1.0)  # sizes of the sets that lead from nothing to K, relative to that of K
+EXCURSIONS = (2.0, 3.0, 1.5, 2.5)  # sizes of the larger sets by which the pursuit leaves a local optimum
+MARGIN = 1e-6  # an excursion wins only if it lowers the objective by more than this, relatively
+THRESHOLDING_STEPS = 30  # on one set, at most; the faces repeat after a handful
+NEWTON_STEPS = 3  # on each new face, at most
+POLISHING_STEPS = 20  # on the last face, at most
+
+
+def pursuit(problem, theta, *, explore=True):
+    """Yield iterates of a pursuit over a set K of sparse, group-sparse or low-rank parameters.
+
+    ``min_{theta in K} F(theta)``. On one set: threshold a gradient step, ``theta <- P_K(theta - t g)`` with
+    ``1/t`` the mean curvature, solve on the face (the support) by Newton steps, until the faces repeat (hard
+    thresholding pursuit, Foucart 2011, for linear observations). When `explore`, around it: the sets grow from a
+    quarter of the size of K up to K, each starting from the solution on the one before; then excursions to larger sets
+    and back leave local optima, for as long as one of them lowers the objective. An iterate is the best point of K
+    found so far.
+
+    The criterion is ``|B'g|_2``, the gradient within the face, once nothing else helps; infinite before.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose set has a size.
+    theta : ndarray
+        Any start; projected.
+    explore : bool
+    """
+    constraint = problem.constraint
+    best = problem.at(constraint.project(theta))
+    point = best
+    for size in _sizes(constraint.size, LADDER) if explore else [constraint.size]:
+        for point in _threshold(problem.on(constraint.resized(size)), point):
+            best = min(best, point, key=_value)
+            yield _iterate(best)
+    excursions = list(_sizes(constraint.size, EXCURSIONS)) if explore else []
+    while excursions and not _exact(best):
+        for point in _threshold(problem.on(constraint.resized(excursions.pop(0))), best):
+            yield _iterate(best)
+        point = problem.at(constraint.project(point.theta))
+        for point in _threshold(problem, point):
+            if point.value < best.value * (1 - MARGIN):
+                best = point
+                excursions = list(_sizes(constraint.size, EXCURSIONS))
+            yield _iterate(best)
+    for _ in range(POLISHING_STEPS):
+        new = newton_point(problem, best)
+        if new is None:
+            break
+        best = new
+    gradient = best.gradient[constraint.face(best.theta).basis]
+    yield Iterate(best.theta, best.value, float(np.linalg.norm(gradient)), "no exchange of the face helps")
+
+
+def atomic_start(problem, theta):
+    """Return a start for a convex K that is the hull of atoms: a pursuit over few, then more of them, projected on K.
+
+    Near the sample size at which a convex set just determines the parameters, projected gradients take hundreds of
+    steps to find its face; the pursuit finds a small one in a few. The number of atoms doubles until the objective
+    falls by less than a tenth or the combination leaves K.
+    """
+    constraint = problem.constraint
+    point = problem.at(constraint.project(theta))
+    size = 4
+    while not _exact(point) and size <= len(theta):
+        before = point
+        for point in _threshold(problem.on(constraint.atoms(size)), before):
+            pass
+        feasible = constraint.project(point.theta)
+        if point.value > 0.9 * before.value or not np.allclose(feasible, point.theta, rtol=1e-10, atol=0):
+            return feasible if point.value < before.value else before.theta
+        size *= 2
+    return point.theta
+
+
+def _sizes(size, factors):
+    return list(dict.fromkeys(max(1, round(size * factor)) for factor in factors))
+
+
+def _value(point):
+    return point.value
+
+
+def _exact(point):
+    """Whether the residual is at rounding level, relative to the target: nothing is left to gain."""
+    return 2 * point.value <= (100 * np.finfo(point.theta.dtype).eps) ** 2
+
+
+def _iterate(point):
+    return Iterate(point.theta, point.value, 0.0 if _exact(point) else np.inf)
+
+
+def _threshold(problem, point):
+    """Yield the points of a thresholding pursuit on one set, from a point that need not belong to it."""
+    constraint, seen = problem.constraint, set()
+    for _ in range(THRESHOLDING_STEPS):
+        if _exact(point):
+            return
+        candidate = constraint.project(point.theta - point.gradient / point.curvature)
+        face = constraint.face(candidate).basis
+        key = face.tobytes() if face.ndim == 1 else None
+        if key in seen:
+            return
+        value = point.value
+        point = problem.at(candidate)
+        for _ in range(NEWTON_STEPS):
+            new = newton_point(problem, point)
+            if new is None:
+                break
+            point = new
+        if key is None and not point.value < value * (1 - MARGIN):
+            return
+        seen.add(key)
+        yield point

@@ -1,0 +1,460 @@
+"""The command line: what it reads, what it prints, and how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression
+
+import skrelu
+from skrelu.__main__ import main
+from skrelu._cli import compare as compare_module
+from skrelu._cli import models
+from skrelu._cli.crossval import FoldResult, make_folds, rank
+from skrelu._cli.demo import EXPERIMENTS
+from skrelu._cli.tables import diabetes, read_csv
+
+FAST = ["--models", "ridge,lasso"]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write text (or bytes) to a file and return its path."""
+
+    def write_file(content, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write_file
+
+
+@pytest.fixture
+def mixed(write):
+    """Numbers with gaps, categories with gaps, an identifier, constants; y is 3 x plus an effect of the category."""
+    rng = np.random.RandomState(0)
+    lines = ["x,colour,id,same,never,y"]
+    for i in range(60):
+        x, colour = rng.randn(), rng.choice(["red", "blue", "green"])
+        y = 3 * x + {"red": 5, "blue": 0, "green": -5}[colour]
+        shown_x = "" if i % 15 == 0 else f"{x:.6f}"
+        shown_colour = "NA" if i % 20 == 1 else colour
+        lines.append(f"{shown_x},{shown_colour},row {i},7,,{'' if i in (4, 9) else y}")
+    return write("\n".join(lines))
+
+
+def run_json(tmp_path, *arguments):
+    """Run compare and return the exit status and the strictly parsed JSON file."""
+    path = tmp_path / "out.json"
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    status = main(["compare", *arguments, "--json", str(path)])
+    return status, json.loads(path.read_text(), parse_constant=refuse)
+
+
+def r2(content):
+    return {result["model"]: result["r2_folds"] for result in content["results"]}
+
+
+# What is printed and written
+
+
+def test_diabetes_is_the_default(capsys):
+    assert main(["compare", "--models", "mean,ridge,lasso"]) == 0
+    out, err = capsys.readouterr()
+    title, header, rule, *rows = out.splitlines()
+    assert title == "diabetes: 442 rows, 10 columns (10 numeric, 0 categorical), target 'target', 5 folds"
+    assert header.split() == ["model", "R2", "mean", "R2", "std", "fit", "seconds", "per", "fold"]
+    assert set(rule) == {"-", " "}
+    scores = [float(row.split()[1]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0.4
+    assert rows[-1].split()[0] == "mean"
+    assert err == ""
+
+
+def test_any_column_of_the_default_table_can_be_the_target(capsys):
+    assert main(["compare", "--target", "bmi", *FAST]) == 0
+    assert "target 'bmi'" in capsys.readouterr().out
+
+
+def test_mixed_table(mixed, capsys, tmp_path):
+    status, content = run_json(tmp_path, mixed, "--target", "y", "--models", "ridge,mean")
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert "58 rows, 5 columns (1 numeric, 2 categorical, 2 constant, left out)" in out
+    assert err.splitlines() == ["skrelu: note: 2 rows without a value of the target 'y' left out"]
+    assert content["results"][0]["model"] == "ridge"
+    assert content["results"][0]["r2_mean"] > 0.7
+
+
+def test_json(tmp_path, mixed):
+    _, content = run_json(tmp_path, mixed, "--target", "y", "--cv", "4", "--seed", "3", "--models", "ridge")
+    assert {key: content[key] for key in ("table", "n_rows", "n_columns", "target", "cv", "seed")} == {
+        "table": "table.csv",
+        "n_rows": 58,
+        "n_columns": 5,
+        "target": "y",
+        "cv": 4,
+        "seed": 3,
+    }
+    (result,) = content["results"]
+    assert result["r2_mean"] == pytest.approx(np.mean(result["r2_folds"]))
+    assert result["r2_std"] == pytest.approx(np.std(result["r2_folds"]))
+    assert len(result["r2_folds"]) == 4
+    assert result["fit_seconds"] > 0
+    assert content["versions"]["skrelu"] == skrelu.__version__
+
+
+def test_same_seed_same_scores(tmp_path):
+    arguments = ["--models", "ridge,forest", "--cv", "3", "--target", "bmi", "--seed"]
+    first, again, other = (r2(run_json(tmp_path, *arguments, seed)[1]) for seed in "001")
+    assert first == again
+    assert first != other
+
+
+def test_jobs_do_not_change_the_scores(tmp_path):
+    (_, alone), (_, together) = (run_json(tmp_path, *FAST, "--jobs", jobs) for jobs in "12")
+    assert r2(alone) == r2(together)
+
+
+def test_plot(tmp_path, mixed):
+    path = tmp_path / "out.png"
+    assert main(["compare", mixed, "--models", "mean,ridge", "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_our_estimators(tmp_path):
+    status, content = run_json(tmp_path, "--models", "projected-relu,projected-relu-cv,mean")
+    scores = {result["model"]: result["r2_mean"] for result in content["results"]}
+    assert status == 0
+    assert min(scores["projected-relu"], scores["projected-relu-cv"]) > 0.4
+
+
+def test_demo(capsys):
+    assert main(["demo", "--seed", "1"]) == 0
+    out, err = capsys.readouterr()
+    rows = out.splitlines()[-len(EXPERIMENTS) :]
+    errors = [float(row.split()[-2]) for row in rows]
+    assert all("ProjectedReLURegressor" in row for row in rows)
+    assert max(errors) < 1e-3
+    assert err == ""
+
+
+# Small and large tables
+
+
+@pytest.mark.parametrize("target", [(1, 2, 4), (0, 0, 1)])
+def test_three_rows(write, capsys, tmp_path, target):
+    path = write("a,b,y\n" + "".join(f"{a},{b},{y}\n" for a, b, y in zip((1, 1, 2), "uuv", target, strict=True)))
+    peers = [name for name in models.MODELS if name not in models.OURS]
+    status, content = run_json(tmp_path, path, "--target", "y", "--models", ",".join(peers))
+    assert status == 0
+    assert "3 rows: 3 folds instead of 5" in capsys.readouterr().err
+    assert len(content["results"]) == len(peers)
+    for result in content["results"]:
+        assert result["r2_mean"] is not None
+        assert (result["r2_std"], result["r2_folds"]) == (None, [])
+
+
+def test_twenty_thousand_rows(write, tmp_path, capsys):
+    rng = np.random.RandomState(0)
+    X = rng.randn(20_001, 8)
+    text = "\n".join(",".join(map(repr, [*row, row.sum()])) + f",name {i}" for i, row in enumerate(X.tolist()))
+    path = write("a,b,c,d,e,f,g,h,y,name\n" + text)
+    _, content = run_json(tmp_path, path, "--target", "y", "--models", "ridge", "--cv", "2")
+    assert content["n_rows"] == len(X)
+    assert content["results"][0]["r2_mean"] > 0.999
+
+
+def test_kernel_methods_stay_out_of_large_tables():
+    assert "svr" in models.default_names(models.MAX_KERNEL_ROWS)[0]
+    names, (note,) = models.default_names(models.MAX_KERNEL_ROWS + 1)
+    assert set(models.MODELS) - set(names) == {"svr"}
+    assert "svr" in note
+
+
+# Reading
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_delimiters_quotes_and_byte_order_mark(write, delimiter):
+    rows = [["a", '"the, ""b""; c"', "y"], ["1", '"u, v; w"', "1e0"], [" 2", "u", "-2"], ["3", '"u\nu"', " 3 "]]
+    text = "\ufeff" + "\r\n".join(delimiter.join(row) for row in rows) + "\r\n\r\n"
+    table = read_csv(write(text), "y")
+    assert (table.numeric, table.categorical) == ([0], [1])
+    assert table.X.tolist() == [[1.0, "u, v; w"], [2.0, "u"], [3.0, "u\nu"]]
+    assert table.y.tolist() == [1.0, -2.0, 3.0]
+
+
+def test_missing_and_infinite_cells(write):
+    missing = ["", " ", "NA", "n/a", "NaN", "null", "None", "?", "inf", "-Infinity", "1e400", "-1e200"]
+    table = read_csv(write("x,y\n" + "".join(f"{cell},{i}\n" for i, cell in enumerate([*missing, "5", "6"]))), "y")
+    assert table.numeric == [0]
+    assert np.isnan(table.X[: len(missing), 0]).all()
+    assert table.X[len(missing) :, 0].tolist() == [5.0, 6.0]
+
+
+def test_infinite_target_is_missing(write):
+    table = read_csv(write("x,y\n1,1\n2,inf\n3,3\n4,NaN\n5,5\n"), "y")
+    assert table.y.tolist() == [1.0, 3.0, 5.0]
+    assert table.notes == ["2 rows without a value of the target 'y' left out"]
+
+
+def test_decimal_comma_only_between_semicolons(write):
+    assert read_csv(write("x;y\n1,5;1\n2,5;2\n3;3\n"), "y").X[:, 0].tolist() == [1.5, 2.5, 3.0]
+    assert read_csv(write("x\ty\n1,5\t1\n2,5\t2\n3\t3\n"), "y").categorical == [0]
+
+
+def test_codes_with_underscores_are_text(write):
+    assert read_csv(write("x,y\n2024_01,1\n2024_02,2\n2024_03,3\n"), "y").categorical == [0]
+
+
+def test_last_column_is_the_default_target(write):
+    table = read_csv(write("y,x\n1,2\n2,3\n3,5\n"))
+    assert table.target == "x"
+    assert table.notes == ["no --target given: the last column, 'x', is the target"]
+
+
+def test_numbers_as_column_names_are_pointed_out(write):
+    assert "all of them are numbers" in read_csv(write("1,2\n1,2\n2,3\n3,5\n"), "2").notes[0]
+
+
+# Cross-validation
+
+
+def test_preprocessing_sees_training_rows_only():
+    table, folds, _ = make_folds(diabetes(), 2, 0)
+    train, test = folds[0]
+    fitted = models.build_pipeline("ridge", table, 0).fit(table.X[train], table.y[train])
+    scaler = fitted[0].named_transformers_["numeric"][-1]
+    np.testing.assert_allclose(scaler.mean_, table.X[train].mean(axis=0))
+    assert sorted([*train, *test]) == list(range(442))
+
+
+def test_unseen_category_and_new_gaps(write):
+    table = read_csv(write("x,c,y\n" + "".join(f"{i},{'uv'[i % 2]},{i}\n" for i in range(8))), "y")
+    fitted = models.build_pipeline("ridge", table, 0).fit(table.X, table.y)
+    assert np.isfinite(fitted.predict(np.array([[np.nan, "unseen"], [1.0, ""]], dtype=object))).all()
+
+
+def test_identifiers_become_few_columns(write):
+    table = read_csv(write("c,y\n" + "".join(f"id {i},{i}\n" for i in range(100))), "y")
+    assert models.build_pipeline("ridge", table, 0)[0].fit_transform(table.X).shape == (100, models.MAX_CATEGORIES)
+
+
+def test_r2_is_pooled_when_a_fold_has_one_target_value(write):
+    table, folds, notes = make_folds(read_csv(write("x,y\n1,1\n2,2\n3,4\n"), "y"), None, 0)
+    shift = [0.5, -0.5, 1.0]
+    results = [
+        FoldResult("ridge", table.y[test] + e, 0.1, None, True, ()) for (_, test), e in zip(folds, shift, strict=True)
+    ]
+    (score,) = rank(table, folds, results)
+    assert score.r2_mean == pytest.approx(1 - np.sum(np.square(shift)) / np.sum((table.y - table.y.mean()) ** 2))
+    assert np.isnan(score.r2_std)
+    assert any("held-out predictions together" in note for note in notes)
+
+
+class Broken(RegressorMixin, BaseEstimator):
+    """A regressor whose fit raises the given exception."""
+
+    def __init__(self, exception):
+        self.exception = exception
+
+    def fit(self, X, y):
+        raise self.exception
+
+
+def test_a_failing_model_does_not_stop_the_others(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(models.MODELS, "broken", lambda seed: Broken(RuntimeError("no luck\nat all")))
+    path = tmp_path / "out.png"
+    status, content = run_json(tmp_path, "--models", "broken,ridge", "--plot", str(path))
+    out, err = capsys.readouterr()
+    assert status == 1
+    assert [row.split()[0] for row in out.splitlines()[-2:]] == ["ridge", "broken"]
+    assert out.splitlines()[-1].split() == ["broken", "failed"]
+    assert err == "skrelu: error: broken failed: RuntimeError: no luck\n"
+    assert content["results"][1]["r2_mean"] is None
+    assert content["results"][1]["error"] == "RuntimeError: no luck"
+    assert path.exists()
+
+
+def test_all_models_fail(monkeypatch, tmp_path):
+    monkeypatch.setitem(models.MODELS, "broken", lambda seed: Broken(RuntimeError()))
+    assert main(["compare", "--models", "broken", "--plot", str(tmp_path / "out.png")]) == 1
+
+
+class Diverging(LinearRegression):
+    """A regressor whose predictions are not finite."""
+
+    def predict(self, X):
+        return np.full(len(X), np.nan)
+
+
+def test_predictions_that_are_not_finite_are_a_failure(monkeypatch, capsys):
+    monkeypatch.setitem(models.MODELS, "diverging", lambda seed: Diverging())
+    assert main(["compare", "--models", "diverging"]) == 1
+    assert "finite" in capsys.readouterr().err
+
+
+def test_interruption_prints_what_is_finished(monkeypatch, capsys):
+    monkeypatch.setitem(models.MODELS, "broken", lambda seed: Broken(KeyboardInterrupt()))
+    assert main(["compare", "--models", "ridge,broken,lasso"]) == 130
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith("ridge")
+    assert err == "skrelu: error: interrupted: 1 of 3 models finished\n"
+
+
+def test_models_that_did_not_converge_are_marked(capsys):
+    assert main(["compare", "--models", "mlp,mean", "--cv", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "mlp*" in out
+    assert out.splitlines()[-1] == "* did not converge: mlp in 2 of 2 folds"
+    assert err == ""
+
+
+# Without the packages of the extra `cli`
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_without_the_extra(monkeypatch, capsys, mixed, terminal):
+    for name in [name for name in sys.modules if name.split(".")[0] in ("rich", "pandas", "matplotlib")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("rich", "pandas", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    assert main(["compare", mixed, "--target", "y", *FAST]) == 0
+    out, err = capsys.readouterr()
+    assert [row.split()[0] for row in out.splitlines()[-2:]] in (["ridge", "lasso"], ["lasso", "ridge"])
+    assert ("[9/10] lasso" in err) == terminal
+
+
+def test_plot_without_matplotlib(monkeypatch, capsys, tmp_path):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(compare_module, "cross_validate", None)
+    assert main(["compare", "--plot", str(tmp_path / "out.png")]) == 2
+    assert capsys.readouterr().err == 'skrelu: error: --plot needs matplotlib: pip install "skrelu[cli]"\n'
+
+
+def test_rich_table_and_progress_on_a_terminal(monkeypatch, capsys):
+    pytest.importorskip("rich")
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    assert main(["compare", *FAST]) == 0
+    out, _ = capsys.readouterr()
+    assert all(word in out for word in ("model", "R2 mean", "ridge", "lasso"))
+    assert "-----" not in out
+
+
+# Refusals: one line on stderr, exit status 2, before any fit
+
+BAD_TABLES = {
+    "": "is empty",
+    "x,y\n": "has 0 rows",
+    "x,y\n1,2\n2,3\n": "has 2 rows",
+    "y\n1\n2\n3\n": "has one column",
+    "x,x\n1,2\n2,3\n3,4\n": "two columns are named 'x'",
+    ",x,y\n0,1,2\n1,2,3\n2,3,4\n": "column 1 of 3 has no name",
+    "x,y\n1,2\n2\n3,4\n": "line 3: 1 fields",
+    "x,y\n1,2\n2,3,4\n3,4\n": "line 3: 3 fields",
+    'x,y\n1,2\n2,"3\n3,4\n': "is a quote left open",
+    'x,y\n1,2\n2,"' + "long " * 50_000: "field larger than field limit",
+    "x,y\n1,2\n2,\n3,?\n4,4\n": "2 rows with a value of the target 'y'",
+    "x,y\n1,2\n2,three\n3,4\n": "line 3: the target column 'y' must be numeric, got 'three'",
+    "x,y\n1,2\n2,2\n3,2\n": "the target column 'y' is constant",
+    "x,z,y\n1,,2\n1,,3\n1,,4\n": "every column besides the target 'y' is constant",
+    "x,name,y,\n1,a,2,\n1,b,3,\n1,c,4,\n": "column 4 of 4 has no name",
+    b"x,y\n1,2\n\xe9,3\n3,4\n": "line 3: byte 0xe9 is not UTF-8",
+    b"\x89PNG\r\n\x1a\n\x00\x00": "byte 0x89 is not UTF-8",
+}
+
+
+def assert_refused(capsys, arguments, message):
+    __tracebackhide__ = True
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("skrelu: error: ")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_TABLES.items(), ids=BAD_TABLES.values())
+def test_bad_table(write, capsys, content, message):
+    assert_refused(capsys, ["compare", write(content), *FAST], message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "no-such-file.csv"], "cannot read no-such-file.csv: No such file"),
+        (["compare", "."], "cannot read .: "),
+        (["compare", "a\0b.csv"], "cannot read"),
+        (["compare", "--target", "bmx"], "diabetes has no column 'bmx'; did you mean 'bmi'?"),
+        (["compare", "--target", "price"], "diabetes has no column 'price'; it has 'age'"),
+        (["compare", "--cv", "1"], "--cv: must be an integer >= 2, got '1'"),
+        (["compare", "--cv", "five"], "--cv: must be an integer >= 2, got 'five'"),
+        (["compare", "--cv", "443"], "--cv must not exceed the number of rows, 442, got 443"),
+        (["compare", "--models", "ridge,trees"], "unknown model 'trees', accepted are all, projected-relu"),
+        (["compare", "--models", ""], "unknown model ''"),
+        (["compare", "--seed", "-1"], "--seed: must be an integer from 0"),
+        (["compare", "--jobs", "0"], "--jobs: must be an integer >= 1"),
+        (["compare", "--json", "no-such-folder/out.json"], "--json: there is no folder no-such-folder"),
+        (["compare", "--json", "."], "--json: . is a folder"),
+        (["compare", "--plot", "out.csv"], "--plot: out.csv must end in one of"),
+        (["compare", "--colour"], "unrecognized arguments: --colour"),
+        (["compare", "a.csv", "b.csv"], "unrecognized arguments: b.csv"),
+        (["collect"], "invalid choice: 'collect'"),
+    ],
+    ids=lambda value: " ".join(value).replace("\0", "NUL") if isinstance(value, list) else "",
+)
+def test_bad_arguments(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(compare_module, "cross_validate", None)
+    assert_refused(capsys, arguments, message)
+
+
+def test_the_table_is_never_overwritten(write, capsys):
+    path = write("x,y\n1,2\n2,3\n3,4\n")
+    assert_refused(capsys, ["compare", path, "--json", path], "is the table itself")
+
+
+# The program
+
+
+def test_no_command_prints_help(capsys):
+    assert main([]) == 2
+    assert "compare" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["demo", "--help"]])
+def test_help(capsys, arguments):
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("usage: skrelu")
+
+
+def test_help_names_every_model(capsys):
+    main(["compare", "--help"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in models.MODELS)
+
+
+def test_version_of_the_module():
+    run = subprocess.run([sys.executable, "-m", "skrelu", "--version"], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"skrelu {skrelu.__version__}\n", "")
+
+
+def test_a_closed_pipe_is_silent():
+    command = [sys.executable, "-m", "skrelu", "compare", "--models", "mean"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode == 141

@@ -1,0 +1,146 @@
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse, stats
+
+from skrelu.datasets import make_relu_regression
+
+
+def assert_mean_within_5_standard_errors(values, expected):
+    standard_error = values.std(ddof=1) / np.sqrt(len(values))
+    assert abs(values.mean() - expected) < 5 * standard_error
+
+
+def test_shapes_and_defaults():
+    X, y = make_relu_regression(random_state=0)
+    assert X.shape == (100, 100)
+    assert y.shape == (100,)
+    assert X.dtype == y.dtype == np.float64
+    assert X.flags.c_contiguous
+
+
+def test_inputs_are_standard_normal():
+    X, _ = make_relu_regression(2000, 50, random_state=0)
+    assert stats.kstest(X.ravel(), "norm").pvalue > 1e-3
+    # Davidson and Szarek: all singular values lie within sqrt(d) + t of sqrt(n), up to probability 2 exp(-t^2 / 2).
+    singular_values = np.linalg.svd(X, compute_uv=False)
+    assert np.max(np.abs(singular_values - np.sqrt(2000))) < np.sqrt(50) + 5
+
+
+@pytest.mark.parametrize("n_nonzero", [1, 3, 40])
+def test_planted_weights_are_sparse_with_unit_norm(n_nonzero):
+    _, _, teacher = make_relu_regression(5, 40, n_nonzero=n_nonzero, return_teacher=True, random_state=3)
+    assert np.count_nonzero(teacher.coef_) == n_nonzero
+    np.testing.assert_allclose(np.linalg.norm(teacher.coef_), 1, rtol=1e-15)
+    assert teacher.intercept_ == 0
+
+
+def test_support_is_uniform_and_signs_are_balanced():
+    coefs = np.array(
+        [
+            make_relu_regression(1, 8, n_nonzero=2, return_teacher=True, random_state=seed)[2].coef_
+            for seed in range(800)
+        ]
+    )
+    assert stats.chisquare((coefs != 0).sum(axis=0)).pvalue > 1e-3
+    assert stats.binomtest(int((coefs > 0).sum()), 1600).pvalue > 1e-3
+
+
+def test_no_more_nonzeros_than_features():
+    _, _, teacher = make_relu_regression(5, 4, return_teacher=True, random_state=0)
+    assert np.count_nonzero(teacher.coef_) == 4
+
+
+def test_noiseless_responses_are_the_teachers_and_recomputed_from_the_formula():
+    X, y, teacher = make_relu_regression(200, 30, bias=-0.3, return_teacher=True, random_state=1)
+    np.testing.assert_array_equal(teacher.predict(X), y)
+    np.testing.assert_allclose(y, [max(0.0, x @ teacher.coef_ - 0.3) for x in X], atol=1e-14)
+    assert (y == 0).any()
+    assert (y > 0).any()
+
+
+def test_moments_without_bias():
+    w = np.array([1.0, -2.0, 2.0])
+    _, y = make_relu_regression(20000, coef=w, random_state=0)
+    assert_mean_within_5_standard_errors(y, 3 / np.sqrt(2 * np.pi))
+    assert_mean_within_5_standard_errors(y**2, 9 / 2)
+
+
+@pytest.mark.parametrize("bias", [-1.0, 0.7])
+def test_mean_with_bias(bias):
+    # E max(0, z + b) = b Phi(b) + phi(b) for z ~ N(0, 1).
+    _, y = make_relu_regression(20000, 20, bias=bias, random_state=0)
+    assert_mean_within_5_standard_errors(y, bias * stats.norm.cdf(bias) + stats.norm.pdf(bias))
+
+
+def test_noise_is_gaussian_independent_of_the_inputs_and_scaled():
+    X, y, teacher = make_relu_regression(5000, 10, noise=0.25, return_teacher=True, random_state=0)
+    residual = (y - teacher.predict(X)) / 0.25
+    assert stats.kstest(residual, "norm").pvalue > 1e-3
+    assert np.max(np.abs(X.T @ residual)) / np.sqrt(5000) < 5
+
+
+def test_given_weights_are_used_as_they_are_and_copied():
+    w = np.array([3.0, 0.0, -4.0])
+    X, y, teacher = make_relu_regression(7, coef=w, return_teacher=True, random_state=0)
+    assert X.shape == (7, 3)
+    np.testing.assert_array_equal(teacher.coef_, w)
+    w[0] = 100.0
+    np.testing.assert_array_equal(teacher.predict(X), y)
+
+
+def test_same_seed_same_data():
+    first, second = (make_relu_regression(20, 5, noise=1.0, random_state=7) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    assert not np.array_equal(first[0], make_relu_regression(20, 5, random_state=8)[0])
+    rng = np.random.RandomState(7)
+    np.testing.assert_array_equal(make_relu_regression(20, 5, random_state=rng)[0], first[0])
+    assert not np.array_equal(make_relu_regression(20, 5, random_state=rng)[0], first[0])
+
+
+def test_larger_samples_begin_with_the_smaller_ones():
+    small = make_relu_regression(20, 5, noise=1.0, random_state=7)
+    large = make_relu_regression(50, 5, noise=1.0, random_state=7)
+    np.testing.assert_array_equal(large[0][:20], small[0])
+    # The product X w may be summed in another order.
+    np.testing.assert_allclose(large[1][:20], small[1], rtol=1e-12, atol=1e-14)
+
+
+def test_neither_noise_nor_given_weights_change_the_inputs():
+    X = make_relu_regression(20, 5, random_state=7)[0]
+    np.testing.assert_array_equal(make_relu_regression(20, 5, noise=1.0, random_state=7)[0], X)
+    np.testing.assert_array_equal(make_relu_regression(20, coef=np.ones(5), random_state=7)[0], X)
+
+
+def test_teacher_is_frozen_pickles_and_predicts_sparse():
+    X, y, teacher = make_relu_regression(20, 5, return_teacher=True, random_state=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        teacher.intercept_ = 1.0
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(teacher)).predict(X), y)
+    np.testing.assert_allclose(teacher.predict(sparse.csr_array(X)), y, atol=1e-14)
+    with pytest.raises(ValueError, match="X has 4 columns, the teacher expects 5"):
+        teacher.predict(X[:, :4])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_samples": 0}, "n_samples must be an integer >= 1, got 0"),
+        ({"n_samples": 10.0}, "n_samples must be an integer >= 1, got 10.0"),
+        ({"n_features": -2}, "n_features must be an integer >= 1, got -2"),
+        ({"n_nonzero": 0}, "n_nonzero must be an integer >= 1, got 0"),
+        ({"n_nonzero": True}, "n_nonzero must be an integer >= 1, got True"),
+        ({"noise": -0.1}, "noise must be a finite number >= 0, got -0.1"),
+        ({"noise": np.nan}, "noise must be a finite number, got nan"),
+        ({"bias": "large"}, "bias must be a finite number, got 'large'"),
+        ({"bias": np.inf}, "bias must be a finite number, got inf"),
+        ({"coef": np.ones((2, 3))}, r"coef must be a vector, got shape \(2, 3\)"),
+        ({"coef": [1.0, np.nan]}, "coef contains NaN"),
+    ],
+)
+def test_refuses(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make_relu_regression(**parameters)

@@ -1,0 +1,292 @@
+import builtins
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from skrelu.plotting import ConvergenceDisplay, RecoveryDisplay
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+class Descends(BaseEstimator):
+    """A fit whose loss halves in each iteration."""
+
+    def fit(self, X=None, y=None):
+        self.loss_curve_ = [0.5, 0.25, 0.125, 0.0625]
+        return self
+
+
+class Counts(BaseEstimator):
+    """Recovers the planted weights, which its data carry, iff there are at least `needed` samples a size."""
+
+    def __init__(self, needed=1, size=None, random_state=None):
+        self.needed = needed
+        self.size = size
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        assert isinstance(self.random_state, int)
+        exact = len(X) >= self.needed * self.size
+        self.coef_ = y if exact else y + 1.0
+        return self
+
+
+class Tosses(Counts):
+    """Recovers with probability 1/2, by its own seed."""
+
+    def fit(self, X, y):
+        self.coef_ = y + np.random.default_rng(self.random_state).integers(2)
+        return self
+
+
+class Wraps(BaseEstimator):
+    """Fits another estimator, as a pipeline does."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def fit(self, X, y):
+        self.coef_ = self.inner.fit(X, y).coef_
+        return self
+
+
+def make_counted(n_samples, size, random_state):
+    """Return weights in place of responses, so that `Counts` can recover them."""
+    coef = np.random.default_rng(random_state).standard_normal(size)
+    return np.zeros((n_samples, size)), coef, coef
+
+
+def set_size(estimator, size):
+    return estimator.set_params(size=size)
+
+
+def run_grid(estimator, **kwargs):
+    kwargs = {"n_samples": [1, 2, 3, 4], "sizes": [1, 2, 3], "n_trials": 2, "random_state": 0} | kwargs
+    return RecoveryDisplay.from_estimator(estimator, make_data=make_counted, set_size=set_size, **kwargs)
+
+
+class TestConvergenceDisplay:
+    def test_artists_carry_the_curves(self):
+        curves = {"slow": [1.0, 0.5, 0.25], "fast": np.array([1.0, 0.01])}
+        display = ConvergenceDisplay(curves=curves)
+        assert display.plot() is display
+        for line, (name, curve) in zip(display.lines_, curves.items(), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, len(curve) + 1))
+            np.testing.assert_array_equal(line.get_ydata(), curve)
+            assert line.get_label() == name
+        assert display.ax_.get_yscale() == "log"
+        assert display.ax_.get_xlabel() == "Iteration"
+        assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["slow", "fast"]
+        assert display.figure_ is display.ax_.figure
+
+    def test_a_linear_rate_is_a_straight_line_on_the_screen(self):
+        display = ConvergenceDisplay(curves={"rate": 3.0 * 0.7 ** np.arange(30)}).plot()
+        (line,) = display.lines_
+        heights = display.ax_.transData.transform(line.get_xydata())[:, 1]
+        np.testing.assert_allclose(np.diff(heights), np.diff(heights)[0], rtol=1e-9)
+
+    def test_values_without_logarithm(self):
+        curves = {"exact": [1.0, 1e-20, 0.0, -1.0], "zero": [0.0, 0.0], "diverged": [1.0, np.inf, np.nan, 2.0]}
+        display = ConvergenceDisplay(curves=curves).plot()
+        drawn = [line.get_ydata().tolist() for line in display.lines_]
+        assert drawn[0] == [1.0, 1e-20, 1e-20, 1e-20]
+        assert drawn[1] == [np.finfo(np.float64).eps] * 2
+        np.testing.assert_array_equal(drawn[2], [1.0, np.nan, np.nan, 2.0])
+        display.figure_.canvas.draw()
+        assert curves["exact"] == [1.0, 1e-20, 0.0, -1.0]
+
+    def test_a_single_value_is_visible(self):
+        (line,) = ConvergenceDisplay(curves={"one": [0.5]}).plot().lines_
+        assert line.get_marker() == "o"
+
+    def test_styles_tell_lines_apart_and_can_be_set(self):
+        display = ConvergenceDisplay(curves={str(i): [1.0, 0.5] for i in range(4)}).plot()
+        assert len({line.get_linestyle() for line in display.lines_}) == 4
+        assert len({line.get_color() for line in display.lines_}) == 4
+        display = ConvergenceDisplay(curves={"a": [1.0, 0.5]}).plot(linestyle=":", color="black", label="b")
+        (line,) = display.lines_
+        assert (line.get_linestyle(), line.get_color(), line.get_label()) == (":", "black", "b")
+
+    def test_from_estimator(self):
+        display = ConvergenceDisplay.from_estimator(Descends().fit())
+        np.testing.assert_array_equal(display.lines_[0].get_ydata(), [0.5, 0.25, 0.125, 0.0625])
+        assert display.lines_[0].get_label() == "Descends"
+
+    def test_from_estimator_overlays(self):
+        first = ConvergenceDisplay.from_estimator(Descends().fit(), name="first")
+        second = ConvergenceDisplay.from_estimator(Descends().fit(), name="second", ax=first.ax_, linewidth=5)
+        assert second.ax_ is first.ax_
+        assert [text.get_text() for text in first.ax_.get_legend().get_texts()] == ["first", "second"]
+        assert first.lines_[0].get_linestyle() != second.lines_[0].get_linestyle()
+        assert second.lines_[0].get_linewidth() == 5
+
+    def test_refuses(self):
+        with pytest.raises(NotFittedError, match="Descends has no loss_curve_: fit it first"):
+            ConvergenceDisplay.from_estimator(Descends())
+        with pytest.raises(ValueError, match=r"curves\['a'\] must be a vector, got shape \(1, 2\)"):
+            ConvergenceDisplay(curves={"a": [[1.0, 2.0]]}).plot()
+        with pytest.raises(ValueError, match="minimum of 1 is required"):
+            ConvergenceDisplay(curves={"a": []}).plot()
+        assert not plt.get_fignums()
+
+
+class TestRecoveryDisplay:
+    success = ((0.1, 0.9, 1.0), (0.0, 0.4, 0.8))
+
+    def test_artists_carry_the_fractions(self):
+        display = RecoveryDisplay(success=self.success, n_samples=[50, 100, 200], size=[5, 10], size_name="Rank")
+        assert display.plot() is display
+        np.testing.assert_array_equal(display.mesh_.get_array(), self.success)
+        assert display.mesh_.get_clim() == (0, 1)
+        # Each grid point lies in its cell, and cells meet half-way.
+        corners = display.mesh_.get_coordinates()
+        np.testing.assert_array_equal(corners[0, :, 0], [25, 75, 150, 250])
+        np.testing.assert_array_equal(corners[:, 0, 1], [2.5, 7.5, 12.5])
+        np.testing.assert_array_equal(display.ax_.get_xticks(), [50, 100, 200])
+        np.testing.assert_array_equal(display.ax_.get_yticks(), [5, 10])
+        assert display.ax_.get_ylabel() == "Rank"
+        assert display.ax_.get_xlabel() == "Number of samples"
+        assert display.colorbar_.ax.get_ylabel() == "Fraction of exact recoveries"
+        assert display.theory_line_ is None
+        assert display.ax_.get_legend() is None
+        display.figure_.canvas.draw()
+
+    def test_lightness_increases_with_success_in_grey(self):
+        display = RecoveryDisplay(success=self.success, n_samples=[50, 100, 200], size=[5, 10]).plot()
+        lightness = display.mesh_.cmap(np.linspace(0, 1, 11))[:, :3] @ [0.299, 0.587, 0.114]
+        assert np.all(np.diff(lightness) > 0.04)
+
+    def test_theory_is_drawn_inside_the_map(self):
+        grid = {"success": self.success, "n_samples": [50, 100, 200], "size": [5, 10]}
+        plain = RecoveryDisplay(**grid).plot()
+        display = RecoveryDisplay(**grid, theory=[60, 10_000]).plot()
+        np.testing.assert_array_equal(display.theory_line_.get_xydata(), [[60, 5], [10_000, 10]])
+        assert display.ax_.get_xlim() == plain.ax_.get_xlim() == (25, 250)
+        assert display.ax_.get_ylim() == plain.ax_.get_ylim() == (2.5, 12.5)
+        assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["Theory"]
+        display.figure_.canvas.draw()
+
+    def test_given_axes_and_style(self):
+        _, ax = plt.subplots()
+        display = RecoveryDisplay(success=[[0.5]], n_samples=[50], size=[5]).plot(ax, cmap="gray")
+        assert display.ax_ is ax
+        assert display.mesh_.cmap.name == "gray"
+        display.figure_.canvas.draw()
+
+    def test_crowded_ticks_are_thinned_to_values_of_the_grid(self):
+        n_samples = 25 * 2 ** np.arange(7)
+        display = RecoveryDisplay(success=np.zeros((1, 7)), n_samples=n_samples, size=[5]).plot()
+        ticks = display.ax_.get_xticks()
+        assert set(ticks) < set(n_samples)
+        assert np.diff(ticks).min() >= 0.08 * (1600 - 25)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"success": [[0.5, 1.0]]}, r"\(2, 3\), got shape \(1, 2\)"),
+            ({"success": [[0.5, 1.0, 1.5]] * 2}, r"success must lie in \[0, 1\], got values in \[0.5, 1.5\]"),
+            ({"n_samples": [50, 200, 100]}, r"n_samples must increase, got \[50.0, 200.0, 100.0\]"),
+            ({"size": [5, 5]}, r"size must increase"),
+            ({"theory": [50, 100, 150]}, "theory must have one value a size, 2, got 3"),
+            ({"size": [[5, 10]]}, r"size must be a vector, got shape \(1, 2\)"),
+        ],
+    )
+    def test_refuses(self, changes, message):
+        grid = {"success": self.success, "n_samples": [50, 100, 200], "size": [5, 10]} | changes
+        with pytest.raises(ValueError, match=message):
+            RecoveryDisplay(**grid).plot()
+        assert not plt.get_fignums()
+
+    def test_from_estimator_counts_exact_recoveries(self):
+        display = run_grid(Counts(), theory=[1, 2, 3], size_name="Number of nonzeros")
+        expected = [[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
+        np.testing.assert_array_equal(display.success, expected)
+        np.testing.assert_array_equal(display.mesh_.get_array(), expected)
+        np.testing.assert_array_equal(display.theory_line_.get_xdata(), [1, 2, 3])
+        assert display.ax_.get_ylabel() == "Number of nonzeros"
+
+    def test_from_estimator_leaves_the_estimator_alone(self):
+        estimator = Counts(needed=2)
+        run_grid(estimator)
+        assert estimator.get_params() == {"needed": 2, "size": None, "random_state": None}
+        assert not hasattr(estimator, "coef_")
+
+    def test_tolerance_is_the_relative_error(self):
+        # The wrong weights are off by 1 in each entry.
+        estimator = Counts(needed=100)
+        assert run_grid(estimator, tol=1e-6).success.max() == 0
+        assert run_grid(estimator, tol=1e6).success.min() == 1
+
+    def test_trials_are_independent_of_one_another_and_of_the_jobs(self):
+        sequential = run_grid(Tosses(), n_trials=50)
+        assert sequential.success.min() > 0.2
+        assert sequential.success.max() < 0.8
+        assert len(np.unique(sequential.success)) > 3
+        with joblib.parallel_config(backend="threading"):
+            parallel = run_grid(Tosses(), n_trials=50, n_jobs=2)
+        np.testing.assert_array_equal(parallel.success, sequential.success)
+        assert not np.array_equal(run_grid(Tosses(), n_trials=50, random_state=1).success, sequential.success)
+
+    def test_given_seeds_of_the_estimator_are_kept(self):
+        # All trials toss the same coin.
+        success = run_grid(Tosses(random_state=3), n_trials=20).success
+        assert len(np.unique(success)) == 1
+
+    def test_seeds_reach_nested_estimators(self):
+        display = RecoveryDisplay.from_estimator(
+            Wraps(Counts()),
+            make_data=make_counted,
+            n_samples=[1, 2],
+            sizes=[2],
+            set_size=lambda estimator, size: estimator.set_params(inner__size=size),
+        )
+        np.testing.assert_array_equal(display.success, [[0.0, 1.0]])
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"n_trials": 0}, "n_trials must be an integer >= 1, got 0"),
+            ({"n_samples": [3, 2]}, "n_samples must increase"),
+            ({"theory": [1.0]}, "theory must have one value a size, 3, got 1"),
+        ],
+    )
+    def test_from_estimator_refuses_before_the_first_trial(self, changes, message):
+        def never(estimator, size):
+            raise AssertionError
+
+        grid = {"n_samples": [1, 2], "sizes": [1, 2, 3], "set_size": never, "make_data": make_counted} | changes
+        with pytest.raises(ValueError, match=message):
+            RecoveryDisplay.from_estimator(Counts(), **grid)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: ConvergenceDisplay(curves={"a": [1.0]}).plot(),
+        lambda: ConvergenceDisplay.from_estimator(Descends().fit()),
+        lambda: RecoveryDisplay(success=[[1.0]], n_samples=[1], size=[1]).plot(),
+        lambda: run_grid(Counts()),
+    ],
+)
+def test_without_matplotlib_the_error_names_the_extra(draw, monkeypatch):
+    real_import = builtins.__import__
+
+    def no_matplotlib(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", no_matplotlib)
+    with pytest.raises(ImportError, match=r'needs matplotlib: pip install "skrelu\[plot\]"'):
+        draw()
