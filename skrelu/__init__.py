@@ -2,7 +2,8 @@
 
 from skrelu import constraints, datasets, metrics, plotting
 from skrelu.projected import ProjectedReLURegressor
+from skrelu.projected_cv import ProjectedReLURegressorCV
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["ProjectedReLURegressor", "constraints", "datasets", "metrics", "plotting"]
+__all__ = ["ProjectedReLURegressor", "ProjectedReLURegressorCV", "constraints", "datasets", "metrics", "plotting"]

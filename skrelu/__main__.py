@@ -21,17 +21,10 @@ def main(argv=None) -> int:
         0 when all went well; 1 when a model failed and the others went on; 2 for bad input, with one line on stderr;
         130 after an interruption; 141 when the reader of stdout went away.
     """
-    parser = build_parser()
     try:
-        arguments = parser.parse_args(argv)
-        if arguments.command is None:
-            say(parser.format_help(), sys.stderr)
-            return 2
-        status = arguments.run(arguments)
+        status = _run(argv)
         sys.stdout.flush()
         return status
-    except SystemExit as done:  # --help and --version, which argparse ends itself
-        return done.code
     except InputError as error:
         complain("error", error)
         return 2
@@ -42,6 +35,18 @@ def main(argv=None) -> int:
         # What is still buffered would raise again when the interpreter closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _run(argv):
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as done:  # --help and --version, which argparse ends itself
+        return done.code
+    if arguments.command is None:
+        say(parser.format_help(), sys.stderr)
+        return 2
+    return arguments.run(arguments)
 
 
 if __name__ == "__main__":

@@ -147,9 +147,11 @@ class SingleReLU:
 
     def _residual(self, X, y, w, b, majorant):
         z = X @ w + b
-        slope = (np.sign(z) + 1) / 2
         if majorant:
-            slope = np.where(y > self._tau, z.dtype.type(1), slope)
+            # At z = 0 the left derivative: from theta = 0 the first Newton step sees only the rows that are linear.
+            slope = ((y > self._tau) | (z > 0)).astype(z.dtype)
+        else:
+            slope = (np.sign(z) + 1) / 2
         return slope, slope * z - y / z.dtype.type(self.target_scale)
 
     def _derivative(self, basis):
@@ -157,8 +159,14 @@ class SingleReLU:
         d = self.rows.n_features
         if isinstance(basis, np.ndarray) and basis.dtype.kind == "i":
             support = basis[basis < d]
-            center, scale, n_ones = self.center[support], self.scale[support], len(basis) - len(support)
-            return support, lambda XB: np.pad((XB - center) / scale, ((0, 0), (0, n_ones)), constant_values=1)
+            center, scale, n_columns = self.center[support], self.scale[support], len(basis)
+
+            def derivative(XB):
+                A = np.ones((len(XB), n_columns), dtype=XB.dtype)
+                A[:, : len(support)] = (XB - center) / scale
+                return A
+
+            return support, derivative
         B = basis.toarray() if sparse.issparse(basis) else basis
         B_w = B[:d] / self.scale[:, None]
         shift = (B[d] if self.fit_intercept else 0) - self.center @ B_w

@@ -1,4 +1,4 @@
-"""One ReLU whose weights lie in a structured set: `ProjectedReLURegressor` and its search over the size of the set."""
+"""One ReLU whose weights lie in a structured set: `ProjectedReLURegressor`."""
 
 import warnings
 from numbers import Integral, Real
@@ -176,7 +176,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
             the set does not fit the number of columns.
         """
         X, y, sample_weight = self._validated(X, y, sample_weight)
-        tasks = FitTasks(self, _task_data(X, y, sample_weight))
+        tasks = FitTasks(self, task_data(X, y, sample_weight))
         self._fit_set(Rows(X, y, sample_weight), as_constraint(self.constraint), tasks)
         tasks.end(dict)
         return self
@@ -204,6 +204,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         return tags
 
     def _validated(self, X, y, sample_weight):
+        """Return the data in one floating dtype, that of X; weights stay None when there are none."""
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), y_numeric=True
         )
@@ -211,44 +212,47 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
             sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         return X, y.astype(X.dtype, copy=False), sample_weight
 
-    def _start(self, d, dtype):
-        """Return the weights and the intercept to start from, and whether they continue a previous fit."""
-        if self.warm_start and hasattr(self, "coef_") and len(self.coef_) == d:
-            return self.coef_.astype(dtype), self.intercept_ if self.fit_intercept else 0.0, True
-        return np.zeros(d, dtype=dtype), 0.0, False
+    @property
+    def _is_gd(self):
+        return self.solver == "gd" or self.step_size != "auto"
+
+    def _objective(self, rows, constraint):
+        """Return the network over the rows: in the user's units for the paper's iteration, else in those of the data."""
+        if self._is_gd:
+            return SingleReLU(rows, fit_intercept=self.fit_intercept)
+        return SingleReLU.standardised(rows, self.fit_intercept, diagonal=constraint.diagonal)
+
+    def _solve(self, objective, constraint, theta, *, continued=False, watch=None):
+        """Return the `Result` of descent from theta on the set, and whether it ended as it should."""
+        tol = max(self.tol, 10 * float(np.finfo(theta.dtype).eps))
+        space = constraint.rescaled(objective.unit)
+        space = FreeIntercept(space) if self.fit_intercept else space
+        if self._is_gd:
+            method = projected_gradient(objective, space, theta, step_size=self.step_size)
+            criterion, tol = "|w+ - w| / |w+|", tol if self.tol > 0 else -1.0
+        else:
+            method = structured_descent(objective, space, theta, tol=tol, continued=continued)
+            criterion = "|v - P_K(v - g)|"
+        result = iterate(
+            method, theta, max_iter=self.max_iter, tol=tol, criterion=criterion, watch=watch, verbose=self.verbose
+        )
+        return result, result.converged or (tol < 0 and result.n_iter == self.max_iter)
 
     def _fit_set(self, rows, constraint, tasks):
         """Fit on one set: network x constraint x start x solver."""
-        w, b, continued = self._start(rows.n_features, rows.dtype)
-        tol = max(self.tol, 10 * float(np.finfo(rows.dtype).eps))
-        if self.solver == "gd" or self.step_size != "auto":
-            objective = SingleReLU(rows, fit_intercept=self.fit_intercept)
-            start, space = objective.parameters(w, b), _with_intercept(constraint, self.fit_intercept)
-            method = projected_gradient(objective, space, start, step_size=self.step_size, continued=continued)
-            criterion, tol = "|w+ - w| / |w+|", tol if self.tol > 0 else -1.0
-            remedy = "Lower step_size, raise max_iter, standardise the columns of X, or use solver='auto'."
-        else:
-            objective = SingleReLU.standardised(rows, self.fit_intercept, diagonal=constraint.diagonal)
-            start = objective.parameters(w, b)
-            space = _with_intercept(constraint.rescaled(objective.unit), self.fit_intercept)
-            method = structured_descent(objective, space, start, tol=tol, continued=continued)
-            criterion, remedy = "|v - P_K(v - g)|", "Raise max_iter or tol, or standardise the columns of X."
+        objective = self._objective(rows, constraint)
+        continued = self.warm_start and hasattr(self, "coef_") and len(self.coef_) == rows.n_features
+        w, b = (self.coef_, self.intercept_) if continued else (np.zeros(rows.n_features), 0.0)
+        start = objective.parameters(w.astype(rows.dtype), b)
 
         def attributes(theta, n_iter):
-            w, b = objective.coefficients(theta)
-            return {"coef_": w, "intercept_": b, "n_iter_": n_iter}
+            return dict(zip(("coef_", "intercept_"), objective.coefficients(theta), strict=True), n_iter_=n_iter)
 
-        result = iterate(
-            method,
-            start,
-            max_iter=self.max_iter,
-            tol=tol,
-            criterion=criterion,
-            watch=tasks.watch(self.max_iter, attributes),
-            verbose=self.verbose,
-        )
-        if not result.converged and not (tol < 0 and result.n_iter == self.max_iter):
-            message = f"The fit did not converge: {result.stop_reason}. {remedy}"
+        watch = tasks.watch(self.max_iter, attributes)
+        result, as_it_should = self._solve(objective, constraint, start, continued=continued, watch=watch)
+        if not as_it_should:
+            remedy = "Lower step_size, raise max_iter, or use solver='auto'" if self._is_gd else "Raise max_iter or tol"
+            message = f"The fit did not converge: {result.stop_reason}. {remedy}, or standardise the columns of X."
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         self._store(rows, constraint, objective, result)
 
@@ -264,9 +268,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         self.optimality_ = float(np.linalg.norm(self.coef_ - step))
 
 
-def _with_intercept(constraint, fit_intercept):
-    return FreeIntercept(constraint) if fit_intercept else constraint
 
-
-def _task_data(X, y, sample_weight):
+def task_data(X, y, sample_weight):
+    """Return what the hooks of callbacks receive of the data."""
     return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}

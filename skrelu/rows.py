@@ -101,7 +101,8 @@ def _csr_view(X, i, j):
 
 def _mean_square(X, s, mean, unit):
     if not sparse.issparse(X):
-        return s @ ((X - mean) / unit) ** 2
+        Z = (X - mean) / unit
+        return np.einsum("i,ij,ij->j", s, Z, Z)
     # Stored entries about the mean, plus the weight of the entries that are not stored times the mean squared.
     column = X.indices if X.format == "csr" else np.repeat(np.arange(X.shape[1]), np.diff(X.indptr))
     row = X.indices if X.format == "csc" else np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))

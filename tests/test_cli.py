@@ -165,7 +165,7 @@ def test_three_rows(write, capsys, tmp_path, target):
 def test_twenty_thousand_rows(write, tmp_path, capsys):
     rng = np.random.RandomState(0)
     X = rng.randn(20_001, 8)
-    text = "\n".join(",".join(map(repr, [*row, row.sum()])) + f",name {i}" for i, row in enumerate(X.tolist()))
+    text = "\n".join(",".join(map(repr, [*row, sum(row)])) + f",name {i}" for i, row in enumerate(X.tolist()))
     path = write("a,b,c,d,e,f,g,h,y,name\n" + text)
     _, content = run_json(tmp_path, path, "--target", "y", "--models", "ridge", "--cv", "2")
     assert content["n_rows"] == len(X)
@@ -321,12 +321,29 @@ def test_models_that_did_not_converge_are_marked(capsys):
 # Without the packages of the extra `cli`
 
 
+class Uninstalled:
+    """An import finder to which some packages are not installed."""
+
+    def __init__(self, packages):
+        self.packages = packages
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.packages:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Let the packages of the extra look as if they were not installed."""
+    packages = ("rich", "pandas", "matplotlib")
+    for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Uninstalled(packages), *sys.meta_path])
+
+
+@pytest.mark.usefixtures("bare")
 @pytest.mark.parametrize("terminal", [False, True])
 def test_without_the_extra(monkeypatch, capsys, mixed, terminal):
-    for name in [name for name in sys.modules if name.split(".")[0] in ("rich", "pandas", "matplotlib")]:
-        monkeypatch.setitem(sys.modules, name, None)
-    for name in ("rich", "pandas", "matplotlib"):
-        monkeypatch.setitem(sys.modules, name, None)
     for stream in (sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: terminal)
     assert main(["compare", mixed, "--target", "y", *FAST]) == 0
@@ -335,10 +352,8 @@ def test_without_the_extra(monkeypatch, capsys, mixed, terminal):
     assert ("[9/10] lasso" in err) == terminal
 
 
+@pytest.mark.usefixtures("bare")
 def test_plot_without_matplotlib(monkeypatch, capsys, tmp_path):
-    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(compare_module, "cross_validate", None)
     assert main(["compare", "--plot", str(tmp_path / "out.png")]) == 2
     assert capsys.readouterr().err == 'skrelu: error: --plot needs matplotlib: pip install "skrelu[cli]"\n'

@@ -108,7 +108,7 @@ def _first_line(failure):
 
 def rank(table, folds, results):
     """Return a `Score` for each model whose folds are all done: by decreasing R2, the failed ones last."""
-    by_model = {}
+    by_model: dict[str, list[FoldResult]] = {}
     for result in results:
         by_model.setdefault(result.model, []).append(result)
     # Wild predictions overflow to an R2 of minus infinity, which is the right rank.
@@ -123,15 +123,18 @@ def _score(y, folds, results):
     error = next((result.error for result in results if result.error is not None), None)
     if error is not None:
         return Score(model, error=error, warnings=seen)
+    by_fold, std = [], np.nan
     if scored_by_fold(y, folds):
         by_fold = [r2_score(y[test], result.prediction) for (_, test), result in zip(folds, results, strict=True)]
-        r2 = {"r2_mean": float(np.mean(by_fold)), "r2_std": float(np.std(by_fold)), "r2_folds": by_fold}
+        mean, std = float(np.mean(by_fold)), float(np.std(by_fold))
     else:
         truth = np.concatenate([y[test] for _, test in folds])
-        r2 = {"r2_mean": r2_score(truth, np.concatenate([result.prediction for result in results]))}
+        mean = r2_score(truth, np.concatenate([result.prediction for result in results]))
     return Score(
         model,
-        **r2,
+        r2_mean=mean,
+        r2_std=std,
+        r2_folds=by_fold,
         fit_seconds=float(np.mean([result.seconds for result in results])),
         n_not_converged=sum(not result.converged for result in results),
         warnings=seen,

@@ -60,7 +60,7 @@ EXPERIMENTS = (
 
 def demo(arguments):
     """Run the command and return its exit status."""
-    rows = []
+    rows: list[tuple] = []
     with progress(len(EXPERIMENTS)) as report:
         for experiment in EXPERIMENTS:
             report(len(rows), experiment.name)

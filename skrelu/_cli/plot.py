@@ -2,16 +2,17 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from skrelu._cli.console import InputError
 
 # Vermilion and blue of Okabe and Ito: told apart with any colour vision; in grey, the marker tells.
-OURS_STYLE = {"color": "#D55E00", "marker": "D"}
-PEER_STYLE = {"color": "#0072B2", "marker": "o"}
-MEAN_STYLE = {"s": 70, "edgecolors": "black", "linewidths": 0.8, "zorder": 3, "clip_on": False}
-BELOW_STYLE = {"marker": "<"}
+OURS_STYLE: dict[str, Any] = {"color": "#D55E00", "marker": "D"}
+PEER_STYLE: dict[str, Any] = {"color": "#0072B2", "marker": "o"}
+MEAN_STYLE: dict[str, Any] = {"s": 70, "edgecolors": "black", "linewidths": 0.8, "zorder": 3, "clip_on": False}
+BELOW_STYLE: dict[str, Any] = {"marker": "<"}
 # A model far worse than the mean of the target would squeeze all others into one spot.
 LOWEST_R2 = -0.5
 
@@ -32,8 +33,8 @@ def draw(path, title, scores, ours):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.0, 2.0 + 0.4 * len(scores)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=(8.0, 2.0 + 0.4 * len(scores)))
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     styles = [OURS_STYLE if score.model in ours else PEER_STYLE for score in scores]

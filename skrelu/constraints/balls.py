@@ -4,6 +4,7 @@ import numpy as np
 
 from skrelu.constraints.base import Ball, Face
 from skrelu.constraints.checks import check_radius, check_vector, on_boundary, scaled_down, scaled_up
+from skrelu.constraints.sparse import L0Ball, NonnegativeSparse
 
 
 def simplex_shares(v, radius):
@@ -79,6 +80,12 @@ class L1Ball(Ball):
             return Face(np.arange(w.size))
         return Face(np.flatnonzero(w), normal=np.sign(w))
 
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return float(np.abs(w).sum())
+
+    def atoms(self, size):  # noqa: D102 - the contract of Constraint
+        return L0Ball(size)
+
 
 class L2Ball(Ball):
     """The Euclidean ball ``K = {w : (sum_i w_i^2)^(1/2) <= radius}``.
@@ -120,6 +127,9 @@ class L2Ball(Ball):
         curvature = scaled_up(np.full(w.size, 1 / norm), -exponent, w.dtype)
         return Face(np.arange(w.size), (u / norm).astype(w.dtype), curvature)
 
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return float(np.linalg.norm(w))
+
 
 class Simplex(Ball):
     """The simplex ``K = {w >= 0 : sum_i w_i = radius}``.
@@ -154,4 +164,10 @@ class Simplex(Ball):
     def face(self, w):  # noqa: D102 - the contract of Constraint
         w = check_vector(w, self._name)
         check_radius(self.radius, self._name)
-        return Face(np.flatnonzero(w > 0), normal=(w > 0).astype(w.dtype))
+        return Face(np.flatnonzero(w > 0), normal=(w > 0).astype(w.dtype), equation=True)
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return float(np.maximum(w, 0).sum())
+
+    def atoms(self, size):  # noqa: D102 - the contract of Constraint
+        return NonnegativeSparse(size)

@@ -28,11 +28,14 @@ class Face:
     curvature : ndarray of shape (p, p) or (p,), or None
         C, which equals ``B' (Hessian of the gauge) B`` on the directions with ``n' B c = 0``, the only ones used. A
         vector stands for a diagonal matrix; None when the piece is flat.
+    equation : bool
+        Whether the level is an equation of the set (the sum of a simplex): the multiplier then has either sign.
     """
 
     basis: object
     normal: np.ndarray | None = None
     curvature: np.ndarray | None = None
+    equation: bool = False
 
 
 class Constraint(BaseEstimator):
@@ -46,10 +49,33 @@ class Constraint(BaseEstimator):
         Whether K is convex (class attribute).
     diagonal : bool
         Whether `rescaled` accepts a vector of scales, one a coordinate (class attribute).
+    size_parameter : str or None
+        Name of the parameter that makes K larger (class attribute); None when there is none.
     """
 
     convex = True
     diagonal = False
+    size_parameter: str | None = None
+
+    @property
+    def size(self):
+        """Value of the parameter that makes K larger."""
+        return getattr(self, self.size_parameter)
+
+    def resized(self, size):
+        """Return the set of the same family with another size."""
+        return clone(self).set_params(**{self.size_parameter: size})
+
+    def size_of(self, w):
+        """Return the size of the smallest set of the family that contains w, where there is a `size_parameter`."""
+        raise NotImplementedError  # pragma: no cover
+
+    def atoms(self, size):
+        """Return the cone of combinations of at most `size` extreme points, where K is the hull of few such; else None.
+
+        A nonconvex set with a size of its own: sparse vectors for the l1 ball, matrices of low rank for the nuclear one.
+        """
+        return None
 
     def project(self, w):
         """Return a nearest point of K: ``argmin_{u in K} |u - w|_2``, a new array.
@@ -106,6 +132,8 @@ class Cone(Constraint):
 
 class Ball(Constraint):
     """A set that grows in proportion to its radius: ``scale K(radius) = K(scale radius)``."""
+
+    size_parameter = "radius"
 
     def rescaled(self, scale):  # noqa: D102 - the contract of Constraint
         scale = check_scale(scale, self.diagonal, self._name)

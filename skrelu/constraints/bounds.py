@@ -95,10 +95,10 @@ class Box(Constraint):
 class Subspace(Cone):
     """The linear subspace ``K = {A c : c in R^r}`` spanned by the columns of a matrix A.
 
-    The projection is ``Q Q' w``, Q an orthonormal basis of K from a QR factorisation with column pivoting. Columns are
-    first scaled to length one, so that their units do not decide the rank; columns whose pivot is below
-    ``max(d, r) eps`` of the first are taken to depend on the others. A w with ``|w - Q Q' w| <= 8 d^(1/2) eps |w|``
-    already lies in K. The face is K itself, with basis Q.
+    The projection is ``Q Q' w``, Q an orthonormal basis of K from a QR factorisation with column pivoting. Each column
+    is first divided by the power of two just above its largest entry, so that its units do not decide the rank;
+    columns whose pivot is below ``max(d, r) eps`` of the first are taken to depend on the others. A w with
+    ``|w - Q Q' w| <= 8 d^(1/2) eps |w|`` already lies in K. The face is K itself, with basis Q.
 
     Parameters
     ----------
@@ -122,11 +122,10 @@ class Subspace(Cone):
             raise ValueError(f"Subspace: basis must be a finite matrix of shape (d, r), got {self.basis!r}")
         if A.shape[0] != d:
             raise ValueError(f"Subspace: basis has {A.shape[0]} rows but w has {d} entries")
-        A = A[:, (A != 0).any(axis=0)].astype(np.float64)
         if A.shape[1] == 0:
             return np.zeros((d, 0))
-        A = np.ldexp(A, -np.frexp(np.abs(A).max(axis=0))[1])
-        Q, R, _ = qr(A / np.linalg.norm(A, axis=0), mode="economic", pivoting=True)
+        A = np.ldexp(A.astype(np.float64), -np.frexp(np.abs(A).max(axis=0))[1])
+        Q, R, _ = qr(A, mode="economic", pivoting=True)
         pivots = np.abs(np.diag(R))
         return Q[:, : np.count_nonzero(pivots > max(A.shape) * np.finfo(np.float64).eps * pivots[0])]
 

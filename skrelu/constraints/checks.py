@@ -28,7 +28,7 @@ def check_vector(w, owner):
 
 def check_radius(radius, owner):
     """Return radius as a float, a finite number >= 0."""
-    if not isinstance(radius, Real) or isinstance(radius, bool) or not 0 <= radius < math.inf:
+    if not isinstance(radius, Real) or isinstance(radius, bool) or not 0 <= float(radius) < math.inf:
         raise ValueError(f"{owner}: radius must be a finite number >= 0, got {radius!r}")
     return float(radius)
 

@@ -63,6 +63,25 @@ class FreeIntercept(Constraint):
         """Whether K is convex."""
         return self.constraint.convex
 
+    @property
+    def size_parameter(self):
+        """That of K."""
+        return self.constraint.size_parameter
+
+    @property
+    def size(self):
+        """That of K."""
+        return self.constraint.size
+
+    def resized(self, size):
+        """Return the product of the resized K and the free intercept."""
+        return FreeIntercept(self.constraint.resized(size))
+
+    def atoms(self, size):
+        """Return the product of the atoms of K and the free intercept, None where K has none."""
+        atoms = self.constraint.atoms(size)
+        return None if atoms is None else FreeIntercept(atoms)
+
     def project(self, w):
         """Project the coefficients, keep the intercept."""
         return np.append(self.constraint.project(w[:-1]), w[-1])
@@ -84,13 +103,13 @@ class FreeIntercept(Constraint):
         if curvature is not None:
             pad = (0, 1) if curvature.ndim == 1 else ((0, 1), (0, 1))
             curvature = np.pad(curvature, pad)
-        return Face(basis, normal, curvature)
+        return Face(basis, normal, curvature, face.equation)
 
 
 def as_constraint(constraint):
     """Return the set that the parameter `constraint` of an estimator names: None, a set, or a callable."""
     if constraint is None:
         return WholeSpace()
-    if hasattr(constraint, "project"):
+    if isinstance(constraint, Constraint):
         return constraint
-    return CallableSet(constraint)
+    return CallableSet(getattr(constraint, "project", constraint))

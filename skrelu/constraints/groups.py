@@ -50,6 +50,7 @@ class GroupL0Ball(Cone):
     """
 
     convex = False
+    size_parameter = "n_groups"
     diagonal = True
 
     def __init__(self, groups, n_groups=1):
@@ -68,6 +69,9 @@ class GroupL0Ball(Cone):
         check_count(self.n_groups, "n_groups", self._name)
         index = group_index(self.groups, w.size, self._name)
         return Face(np.flatnonzero(np.isin(index, index[w != 0])))
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return int(np.count_nonzero(group_norms(w, group_index(self.groups, len(w), self._name))))
 
 
 class GroupL1Ball(Ball):
@@ -121,5 +125,12 @@ class GroupL1Ball(Ball):
         normal = u / np.where(norms > 0, norms, 1)[index]
         n = normal[basis]
         same = active[:, None] == active
-        curvature = same * (np.eye(basis.size) - np.outer(n, n)) / norms[active]
+        with np.errstate(over="ignore"):  # beside a group of length 1, one below 1e-308 is curved beyond all numbers
+            curvature = same * (np.eye(basis.size) - np.outer(n, n)) / norms[active]
         return Face(basis, normal.astype(w.dtype), scaled_up(curvature, -exponent, w.dtype))
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return float(group_norms(w, group_index(self.groups, len(w), self._name)).sum())
+
+    def atoms(self, size):  # noqa: D102 - the contract of Constraint
+        return GroupL0Ball(self.groups, size)

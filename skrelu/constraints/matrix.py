@@ -61,6 +61,7 @@ class LowRank(Cone):
     """
 
     convex = False
+    size_parameter = "rank"
 
     def __init__(self, shape, rank=1):
         self.shape = shape
@@ -82,6 +83,9 @@ class LowRank(Cone):
             return Face(np.arange(w.size))
         U, s, Vt = svd(scaled_down(w)[0].reshape(shape))
         return Face(tangent_basis(U, Vt, min(r, numerical_rank(s, shape, w.dtype))).astype(w.dtype))
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return int(np.linalg.matrix_rank(w.reshape(self.shape)))
 
 
 class NuclearBall(Ball):
@@ -129,3 +133,9 @@ class NuclearBall(Ball):
         r = numerical_rank(s, shape, w.dtype)
         normal = (U[:, :r] @ Vt[:r]).ravel()
         return Face(tangent_basis(U, Vt, r).astype(w.dtype), normal.astype(w.dtype))
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return float(np.linalg.norm(w.reshape(self.shape), "nuc"))
+
+    def atoms(self, size):  # noqa: D102 - the contract of Constraint
+        return LowRank(self.shape, size)

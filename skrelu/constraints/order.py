@@ -117,13 +117,17 @@ class TotalVariationBall(Ball):
         w = check_vector(w, self._name)
         u, exponent = with_headroom(w)
         radius = math.ldexp(check_radius(self.radius, self._name), -exponent)
-        tolerance = BOUNDARY_EPS * float(np.finfo(w.dtype).eps) * (radius + np.abs(u).max())
+        roundings = BOUNDARY_EPS * float(np.finfo(w.dtype).eps)
+        tolerance = roundings * radius + roundings * np.abs(u).max()
         if radius == 0:
             return Face(csr_array(np.ones((w.size, 1), dtype=w.dtype)))
         if np.abs(np.diff(u)).sum() < radius - tolerance:
             return Face(np.arange(w.size))
         step = np.concatenate([[0], np.sign(np.diff(u)), [0]])
         return Face(run_indicators(w), normal=-np.diff(step).astype(w.dtype))
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return float(np.abs(np.diff(w)).sum())
 
 
 def fused(w, radius):
@@ -161,7 +165,7 @@ def follow_path(n, s, c, radius):
     p = len(n)
     before, after = list(range(-1, p - 1)), list(range(1, p + 1))
     meets = [math.inf] * p  # the lam at which run i and the next one meet; nan once run i is part of an earlier one
-    heap = []
+    heap: list[tuple[float, int]] = []
 
     def schedule(left, right):
         """Set the meeting time; two runs that both stand still (c = 0) meet only after another change."""

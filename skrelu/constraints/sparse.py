@@ -44,6 +44,7 @@ class L0Ball(Cone):
     """
 
     convex = False
+    size_parameter = "n_nonzero"
     diagonal = True
 
     def __init__(self, n_nonzero=1):
@@ -56,6 +57,9 @@ class L0Ball(Cone):
     def face(self, w):  # noqa: D102 - the contract of Constraint
         check_count(self.n_nonzero, "n_nonzero", self._name)
         return Face(np.flatnonzero(check_vector(w, self._name)))
+
+    def size_of(self, w):  # noqa: D102 - the contract of Constraint
+        return int(np.count_nonzero(w))
 
 
 class NonnegativeSparse(L0Ball):

@@ -52,11 +52,11 @@ def newton_direction(objective, face, theta, gradient, *, majorant):
     -------
     ndarray of shape (size,)
     """
-    restrict, expand = _maps(face.basis, theta)
+    restrict, expand = face_maps(face.basis, theta)
     normal, curvature, multiplier = face.normal, None, 0.0
     if normal is not None:
         multiplier = -float(gradient @ normal) / float(normal @ normal)
-        normal, curvature = (restrict(normal), face.curvature) if multiplier > 0 else (None, None)
+        normal, curvature = (restrict(normal), face.curvature) if multiplier > 0 or face.equation else (None, None)
     reduced = restrict(gradient)
     size = len(reduced)
     if size == 0:
@@ -87,7 +87,7 @@ def newton_direction(objective, face, theta, gradient, *, majorant):
     return expand(c)
 
 
-def _maps(basis, theta):
+def face_maps(basis, theta):
     """Return u -> B'u and c -> B c."""
     if not (isinstance(basis, np.ndarray) and basis.dtype.kind == "i"):
         return lambda u: basis.T @ u, lambda c: np.asarray(basis @ c)

@@ -7,11 +7,11 @@ import numpy as np
 from skrelu.solvers.loop import Iterate
 
 
-def projected_gradient(objective, constraint, theta, *, step_size, continued=False):
+def projected_gradient(objective, constraint, theta, *, step_size):
     """Yield the iterates ``theta <- P_K(theta - mu_t g(theta))``, ``mu_t = 2, 1, 1, ...`` times the step size.
 
-    g is the gradient of the mean squared error, twice that of the objective. The paper takes the first step twice as
-    long because the gradient at zero is on average -w*/2. The criterion is ``|theta_new - theta| / |theta_new|``.
+    g is the gradient of the mean squared error, twice that of the objective. The first step is twice as long only from
+    theta = 0, where the gradient is on average -w*/2. The criterion is ``|theta_new - theta| / |theta_new|``.
 
     Parameters
     ----------
@@ -20,14 +20,13 @@ def projected_gradient(objective, constraint, theta, *, step_size, continued=Fal
     theta : ndarray
     step_size : float or "auto"
         "auto" halves the steps for good whenever one would raise the objective.
-    continued : bool
-        theta is not zero but the end of an earlier descent: all steps are mu = 1.
     """
     factor, adaptive = (1.0, True) if step_size == "auto" else (step_size, False)
+    at_zero = not np.any(theta)
     value, gradient, _ = objective.value_and_gradient(theta)
     for t in count():
         while True:
-            mu = factor * (2 if t == 0 and not continued else 1)
+            mu = factor * (2 if t == 0 and at_zero else 1)
             new = constraint.project(theta - mu * 2 * gradient)
             new_value, new_gradient, _ = objective.value_and_gradient(new)
             if not adaptive or new_value <= value or np.array_equal(new, theta):

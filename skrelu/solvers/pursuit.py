@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skrelu.solvers.face_newton import newton_point
+from skrelu.solvers.face_newton import face_maps, newton_point
 from skrelu.solvers.loop import Iterate
 
 LADDER = (0.25, 0.5, 0.75, 1.0)  # sizes of the sets that lead from nothing to K, relative to that of K
@@ -55,8 +55,9 @@ def pursuit(problem, theta, *, explore=True):
         if new is None:
             break
         best = new
-    gradient = best.gradient[constraint.face(best.theta).basis]
-    yield Iterate(best.theta, best.value, float(np.linalg.norm(gradient)), "no exchange of the face helps")
+    restrict, _ = face_maps(constraint.face(best.theta).basis, theta)
+    criterion = float(np.linalg.norm(restrict(best.gradient)))
+    yield Iterate(best.theta, best.value, criterion, "no exchange of the face helps")
 
 
 def atomic_start(problem, theta):

@@ -1,0 +1,84 @@
+"""Sphinx configuration. Build: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
+
+from html import escape
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx_gallery.sorting import FileNameSortKey
+
+import skrelu
+
+project = "skrelu"
+author = "The skrelu developers"
+copyright = author
+version = release = skrelu.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+templates_path = ["templates"]
+default_role = "py:obj"
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+# A prompt is not part of a command.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "ignore_pattern": "benchmarks",
+    "within_subsection_order": FileNameSortKey,
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "doc_module": ("skrelu",),
+    "backreferences_dir": None,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skrelu"
+html_copy_source = False
+html_show_sourcelink = False
+html_sidebars = {name: [] for name in ("start", "projected", "constraints", "command_line", "how_it_is_built", "changes")}
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
+
+
+def visit_inline_math(translator, node):
+    """Write a formula as MathML, which browsers draw without a script and without network."""
+    _write_math(translator, node, "<math ")
+
+
+def visit_math_block(translator, node):
+    """Write a displayed formula."""
+    translator.body.append('<div class="math">')
+    _write_math(translator, node, '<math display="block" ')
+    translator.body.append("</div>\n")
+
+
+def _write_math(translator, node, opening):
+    formula = node.astext()
+    mathml = tex2mathml(formula).replace("<math ", f'{opening}alttext="{escape(formula)}" ', 1)
+    translator.body.append(mathml)
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Register the renderer of formulas."""
+    app.add_html_math_renderer("mathml", (visit_inline_math, None), (visit_math_block, None))
+    app.config.html_math_renderer = "mathml"

@@ -1,0 +1,238 @@
+"""The size of the structured set, by cross-validation: `ProjectedReLURegressorCV`."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import check_cv
+from sklearn.utils.parallel import Parallel, delayed
+
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context
+from skrelu.constraints import L1Ball
+from skrelu.constraints.extended import WholeSpace
+from skrelu.networks import SingleReLU
+from skrelu.projected import ProjectedReLURegressor, task_data
+from skrelu.rows import Rows
+
+N_SIZES = 20  # of the automatic grid
+SMALLEST_RADIUS = 1e-3  # of the automatic grid, relative to that of the fit without a constraint
+MARGIN = 1e-6  # a larger size wins only by a relative gain in score above this, far above the solver's accuracy
+
+
+class ProjectedReLURegressorCV(ProjectedReLURegressor):
+    """One ReLU whose weights lie in a structured set, the size of the set chosen by cross-validation.
+
+    For each size r of a grid solves the problem of `ProjectedReLURegressor`,
+
+    ``min_{w in K(r), b} 1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2``,
+
+    on each training fold, by a path from small to large sizes in which each fit starts from the one before; scores it by
+    the mean squared error on the test fold; and fits the chosen size to all rows.
+
+    Everything is weighted: an integer weight of a row equals that many copies of it in the same fold.
+
+    Parameters
+    ----------
+    constraint : object of `skrelu.constraints` with a size, or None, default=None
+        The family of sets; its own size is ignored. A size is the radius of a ball, the number of nonzero entries or
+        groups, or the rank. None: the l1 ball.
+    sizes : "auto" or array-like, default="auto"
+        Sizes to try. "auto": 20 sizes in geometric progression, up to the size of the fit without a constraint; from
+        1 for numbers, from a thousandth of it for radii.
+    cv : int, splitter or iterable of (train, test) indices, default=None
+        None: five consecutive folds.
+    selection : {"min", "one_se"}, default="min"
+        "min": the smallest size whose mean squared error is within a relative 1e-6 of the lowest. "one_se": the smallest
+        whose error is within one standard error (over folds) of the lowest.
+    n_jobs : int or None, default=None
+        Folds fitted in parallel.
+    solver, step_size, fit_intercept, max_iter, tol, random_state, warm_start, verbose
+        As in `ProjectedReLURegressor`; `warm_start` concerns the last fit only.
+
+    Attributes
+    ----------
+    best_constraint_ : object of `skrelu.constraints`
+        The chosen set.
+    sizes_ : ndarray of shape (n_sizes,)
+        Increasing.
+    cv_results_ : dict of ndarrays
+        ``param_<size>``, ``split<k>_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score`` as in
+        `sklearn.model_selection.GridSearchCV`; scores are negative mean squared errors. Means and deviations weigh each
+        fold by the sum of its test weights.
+    coef_, intercept_, loss_, loss_curve_, optimality_, n_iter_, converged_, stop_reason_, n_features_in_, feature_names_in_
+        Of the fit of the chosen size, as in `ProjectedReLURegressor`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As `ProjectedReLURegressor`, and when fits on the path did not reach their goal.
+
+    See Also
+    --------
+    ProjectedReLURegressor : One set of given size.
+
+    Notes
+    -----
+    The theorem of `ProjectedReLURegressor` assumes that K is the smallest set of its family that contains the planted
+    weights; a cross-validated size has no such guarantee.
+
+    Examples
+    --------
+    >>> from skrelu import ProjectedReLURegressorCV, constraints, datasets
+    >>> X, y = datasets.make_relu_regression(
+    ...     n_samples=200, n_features=30, n_nonzero=3, noise=0.01, random_state=0)
+    >>> model = ProjectedReLURegressorCV(constraints.L0Ball(), sizes=[1, 2, 3, 6, 12], selection="one_se").fit(X, y)
+    >>> model.best_constraint_
+    L0Ball(n_nonzero=3)
+    """
+
+    _parameter_constraints = {
+        **ProjectedReLURegressor._parameter_constraints,
+        "constraint": [HasMethods(["project", "resized", "size_of"]), None],
+        "sizes": [StrOptions({"auto"}), "array-like"],
+        "cv": ["cv_object"],
+        "selection": [StrOptions({"min", "one_se"})],
+        "n_jobs": [Interval(Integral, None, None, closed="neither"), None],
+    }
+
+    def __init__(
+        self,
+        constraint=None,
+        *,
+        sizes="auto",
+        cv=None,
+        selection="min",
+        n_jobs=None,
+        solver="auto",
+        step_size="auto",
+        fit_intercept=True,
+        max_iter=1000,
+        tol=1e-8,
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+    ):
+        super().__init__(
+            constraint,
+            solver=solver,
+            step_size=step_size,
+            fit_intercept=fit_intercept,
+            max_iter=max_iter,
+            tol=tol,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+        )
+        self.sizes = sizes
+        self.cv = cv
+        self.selection = selection
+        self.n_jobs = n_jobs
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Choose the size and fit the weights.
+
+        Parameters
+        ----------
+        X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
+            float32 and float64 are kept; never copied, not even for the folds.
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequency weights, used in the fits and in the scores.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `ProjectedReLURegressor.fit`; if the constraint has no size, or a size is not one that it accepts.
+        """
+        X, y, sample_weight = self._validated(X, y, sample_weight)
+        family = L1Ball() if self.constraint is None else self.constraint
+        if family.size_parameter is None:
+            raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")
+        splits = list(check_cv(self.cv).split(X, y))
+        tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=len(splits))
+        rows = Rows(X, y, sample_weight)
+        self.sizes_ = self._grid(rows, family)
+        solver = ProjectedReLURegressor(
+            solver=self.solver,
+            step_size=self.step_size,
+            fit_intercept=self.fit_intercept,
+            max_iter=self.max_iter,
+            tol=self.tol,
+        )
+        weights = np.ones(len(y), dtype=X.dtype) if sample_weight is None else sample_weight
+        folds = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(_fold_errors)(solver, family, self.sizes_, X, y, weights, train, test) for train, test in splits
+        )
+        errors, fold_weights, n_failed = [], [], 0
+        for k in range(len(splits)):
+            tasks.begin(f"fold {k}")
+            fold_errors, fold_weight, failed = next(folds)
+            tasks.finish(dict)
+            errors.append(fold_errors)
+            fold_weights.append(fold_weight)
+            n_failed += failed
+        if n_failed:
+            message = f"{n_failed} of {len(splits) * len(self.sizes_)} fits on the path did not converge. Raise max_iter or tol."
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        best = self._choose(np.array(errors), np.array(fold_weights), family)
+        self.best_constraint_ = family.resized(self.sizes_[best].item())
+        self._fit_set(rows, self.best_constraint_, tasks)
+        tasks.end(dict)
+        return self
+
+    def _grid(self, rows, family):
+        """Return the sizes to try, increasing."""
+        if isinstance(self.sizes, str):
+            objective = self._objective(rows, WholeSpace())
+            start = objective.parameters(np.zeros(rows.n_features, dtype=rows.dtype), 0.0)
+            free, _ = self._solve(objective, WholeSpace(), start)
+            largest = family.size_of(objective.coefficients(free.parameters)[0])
+            if isinstance(largest, Integral):
+                return np.unique(np.round(np.geomspace(1, max(1, largest), N_SIZES)).astype(int))
+            return np.geomspace(SMALLEST_RADIUS, 1, N_SIZES) * largest if largest > 0 else np.zeros(1)
+        sizes = np.unique(np.asarray(self.sizes))
+        if sizes.ndim != 1 or len(sizes) == 0 or sizes.dtype.kind not in "fiu":
+            raise ValueError(f"sizes: one or more numbers are needed, got {self.sizes!r}")
+        return sizes
+
+    def _choose(self, errors, fold_weights, family):
+        """Store `cv_results_` and return the index of the chosen size; errors (n_splits, n_sizes)."""
+        shares = (fold_weights / fold_weights.sum())[:, None]
+        mean = (shares * errors).sum(axis=0)
+        std = np.sqrt((shares * (errors - mean) ** 2).sum(axis=0))
+        self.cv_results_ = {
+            f"param_{family.size_parameter}": self.sizes_,
+            **{f"split{k}_test_score": -fold for k, fold in enumerate(errors)},
+            "mean_test_score": -mean,
+            "std_test_score": std,
+            "rank_test_score": np.searchsorted(np.sort(mean), mean).astype(int) + 1,
+        }
+        lowest = int(np.argmin(mean))
+        slack = std[lowest] / np.sqrt(len(errors)) if self.selection == "one_se" else 0.0
+        return int(np.argmax(mean <= mean[lowest] * (1 + MARGIN) + slack))
+
+
+def _fold_errors(solver, family, sizes, X, y, weights, train, test):
+    """Return the test error of each size, the weight of the test fold, and how many fits failed.
+
+    Rows outside a fold have weight zero: no fold copies X.
+    """
+    fold_rows = [Rows(X, y, weights * np.bincount(fold, minlength=len(y)).astype(X.dtype)) for fold in (train, test)]
+    train_rows, test_rows = fold_rows
+    objective = solver._objective(train_rows, family)
+    theta = objective.parameters(np.zeros(X.shape[1], dtype=X.dtype), 0.0)
+    planes, n_failed = [], 0
+    for size in sizes:
+        result, as_it_should = solver._solve(objective, family.resized(size.item()), theta)
+        theta = result.parameters
+        n_failed += not as_it_should
+        planes.append(objective.coefficients(theta))
+    plain = SingleReLU(test_rows, fit_intercept=solver.fit_intercept)
+    errors = 2 * plain.values([plain.parameters(w, b) for w, b in planes])
+    return errors, test_rows.weight_sum, n_failed
