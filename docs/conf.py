@@ -1,12 +1,15 @@
 """Sphinx configuration. Build: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
 
+import os
 from html import escape
 
 from docutils import nodes
+from docutils.parsers.rst import Directive
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx_gallery.sorting import FileNameSortKey
 
 import skrelu
+from skrelu._cli.parser import build_parser
 
 project = "skrelu"
 author = "The skrelu developers"
@@ -45,6 +48,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": None,
 }
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skrelu"
 html_copy_source = False
@@ -78,7 +82,20 @@ def _write_math(translator, node, opening):
     raise nodes.SkipNode
 
 
+class ProgramHelp(Directive):
+    """The help of a command, as the installed program prints it: no second description to keep in step."""
+
+    required_arguments = 1
+
+    def run(self):
+        os.environ.update(COLUMNS="100", NO_COLOR="1")
+        parser = build_parser()
+        commands = next(action.choices for action in parser._actions if isinstance(action.choices, dict))
+        text = commands[self.arguments[0]].format_help()
+        return [nodes.literal_block(text, text, language="none")]
+
+
 def setup(app):
-    """Register the renderer of formulas."""
+    """Register the renderer of formulas and the help of commands."""
+    app.add_directive("program-help", ProgramHelp)
     app.add_html_math_renderer("mathml", (visit_inline_math, None), (visit_math_block, None))
-    app.config.html_math_renderer = "mathml"

@@ -1,5 +1,7 @@
 """Networks as functions of their parameters: value, gradient and Gauss-Newton matrix, each one sum over rows."""
 
+from copy import copy
+
 import numpy as np
 from scipy import sparse
 
@@ -23,6 +25,10 @@ class SingleReLU:
     noise alone would bias it, so ``tau = 3 sigma``, sigma the root mean square of the negative y: a ReLU has no
     negative values, so they are noise, and there are none without noise.
 
+    The *smoothing* concerns the rows with y < 0, whose loss ``relu(z)^2 / 2 + |y| relu(z) + y^2 / 2`` has a convex kink
+    at z = 0, where noisy optima sit. The kink is replaced by ``|y| H(z)``, H' rising linearly from 0 to 1 over
+    ``|z| <= eps t / 2``: nowhere below the loss, and above it by at most ``|y| eps t / 8``.
+
     Parameters
     ----------
     rows : Rows
@@ -41,8 +47,26 @@ class SingleReLU:
         self.center = np.zeros(d, dtype=dtype) if center is None else center
         self.target_scale, self._diagonal = target_scale, diagonal
         self.fit_intercept = fit_intercept
-        square, weight = rows.sum(lambda X, y, s: (s @ np.minimum(y / target_scale, 0) ** 2, s @ (y < 0)))
-        self._tau = 3 * target_scale * float(np.sqrt(square / weight)) if weight > 0 else 0.0
+        square, weight = rows.sum(lambda X, y, s: (float(s @ np.minimum(y / target_scale, 0) ** 2), float(s @ (y < 0))))
+        self._tau = 3 * (square / weight) ** 0.5 if weight > 0 else 0.0
+        self._floor = square / 2
+        self._majorant, self._smoothing = False, 0.0
+
+    @property
+    def has_kinks(self):
+        """Whether there are rows with y < 0."""
+        return self._tau > 0
+
+    def is_lowest(self, value):
+        """Whether a value of the objective is, to rounding, that of the negative y alone: no parameters do better."""
+        eps = 100 * float(np.finfo(self.rows.dtype).eps)
+        return value <= self._floor * (1 + eps) + eps**2 / 2
+
+    def variant(self, *, majorant=False, smoothing=0.0):
+        """Return this objective with its majorant, or smoothed over eps = `smoothing`."""
+        other = copy(self)
+        other._majorant, other._smoothing = majorant, smoothing
+        return other
 
     @classmethod
     def standardised(cls, rows, fit_intercept, *, diagonal):
@@ -95,78 +119,88 @@ class SingleReLU:
             return g / self.scale
         return np.append((g - g_b * self.center) / self.scale, g_b)
 
-    def value_and_gradient(self, theta, *, majorant=False):
+    def value_and_gradient(self, theta):
         """Return the objective, its generalised gradient (the ReLU has derivative 1/2 at 0) and curvature; one pass.
 
         The curvature is the mean derivative of the ReLU: that of the objective along a column of unit scale.
         """
 
         def f(X, y, s, w, b):
-            slope, residual = self._residual(X, y, w, b, majorant)
-            weighted = s * residual
-            g = weighted * slope
-            return float(weighted @ residual) / 2, g @ X, g.sum(), float(s @ slope)
+            loss, derivative, curvature = self._row_loss(X, y, w, b)
+            g = s * derivative
+            return float(s @ loss), g @ X, g.sum(), float(s @ np.minimum(curvature, 1))
 
         value, g, g_b, curvature = self.rows.sum(f, *self._plane(theta))
         return value, self._pull_back(g, g_b), curvature
 
-    def values(self, thetas, *, majorant=False):
+    def values(self, thetas):
         """Return the objective at each of several parameters (q, size), in one pass."""
         planes = [self._plane(theta) for theta in thetas]
         W, b = np.stack([w for w, _ in planes], axis=1), np.array([b for _, b in planes], dtype=thetas[0].dtype)
 
         def f(X, y, s):
-            _, residual = self._residual(X, y[:, None], W, b, majorant)
-            return (np.sum(s[:, None] * residual**2, axis=0, dtype=np.float64) / 2,)
+            loss, _, _ = self._row_loss(X, y[:, None], W, b)
+            return (s.astype(np.float64) @ loss,)
 
         return self.rows.sum(f)[0]
 
-    def gauss_newton(self, theta, basis, *, majorant=False):
+    def gauss_newton(self, theta, basis):
         """Return ``B' H B``, H the Gauss-Newton matrix at theta and B = `basis` in the space of theta; one pass."""
-        coefficient_basis, derivative = self._derivative(basis)
+        coefficient_basis, jacobian = self._jacobian(basis)
 
         def f(X, y, s, w, b):
-            slope, _ = self._residual(X, y, w, b, majorant)
+            _, _, curvature = self._row_loss(X, y, w, b)
             H = 0
             for rows, XB in column_blocks(X, coefficient_basis):
-                A = derivative(XB)
-                H = H + A.T @ ((s * slope)[rows, None] * A)
+                A = jacobian(XB)
+                H = H + A.T @ ((s * curvature)[rows, None] * A)
             return (H,)
 
         return self.rows.sum(f, *self._plane(theta))[0]
 
-    def gauss_newton_product(self, theta, direction, *, majorant=False):
+    def gauss_newton_product(self, theta, direction):
         """Return ``H direction``; one pass."""
 
         def f(X, y, s, w, b, dw, db):
-            slope, _ = self._residual(X, y, w, b, majorant)
-            g = s * slope * (X @ dw + db)
+            _, _, curvature = self._row_loss(X, y, w, b)
+            g = s * curvature * (X @ dw + db)
             return g @ X, g.sum()
 
         return self._pull_back(*self.rows.sum(f, *self._plane(theta), *self._plane(direction)))
 
-    def _residual(self, X, y, w, b, majorant):
+    def _row_loss(self, X, y, w, b):
+        """Return the loss of each row, its derivative with respect to z / t and the second one (Gauss-Newton)."""
         z = X @ w + b
-        if majorant:
+        y = y / z.dtype.type(self.target_scale)
+        if self._majorant:
             # At z = 0 the left derivative: from theta = 0 the first Newton step sees only the rows that are linear.
             slope = ((y > self._tau) | (z > 0)).astype(z.dtype)
         else:
             slope = (np.sign(z) + 1) / 2
-        return slope, slope * z - y / z.dtype.type(self.target_scale)
+        residual = slope * z - y
+        loss, derivative, curvature = residual**2 / 2, slope * residual, slope
+        if self._smoothing and self.has_kinks:
+            eps = self._smoothing
+            kink, relu, ramp = y < 0, np.maximum(z, 0), np.clip(z / eps + 0.5, 0, 1)
+            smooth = np.where(ramp < 1, eps / 2 * ramp**2, z)
+            loss = np.where(kink, (relu**2 + y**2) / 2 - y * smooth, loss)
+            derivative = np.where(kink, relu - y * ramp, derivative)
+            curvature = np.where(kink, (z > 0) - y / eps * (np.abs(z) < eps / 2), curvature)
+        return loss, derivative, curvature.astype(z.dtype, copy=False)
 
-    def _derivative(self, basis):
+    def _jacobian(self, basis):
         """Return B_w and a function of ``X B_w`` that gives the derivative of z with respect to c, ``theta = B c``."""
         d = self.rows.n_features
         if isinstance(basis, np.ndarray) and basis.dtype.kind == "i":
             support = basis[basis < d]
             center, scale, n_columns = self.center[support], self.scale[support], len(basis)
 
-            def derivative(XB):
+            def jacobian(XB):
                 A = np.ones((len(XB), n_columns), dtype=XB.dtype)
                 A[:, : len(support)] = (XB - center) / scale
                 return A
 
-            return support, derivative
+            return support, jacobian
         B = basis.toarray() if sparse.issparse(basis) else basis
         B_w = B[:d] / self.scale[:, None]
         shift = (B[d] if self.fit_intercept else 0) - self.center @ B_w

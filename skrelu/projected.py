@@ -73,7 +73,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     loss_ : float
         Half the weighted mean squared error at the returned parameters.
     loss_curve_ : list of float
-        Objective after each iteration. In the first stage of "auto" that is a majorant, nowhere below the loss.
+        Objective after each iteration. In the first stages of "auto" that is a majorant, nowhere below the loss.
     optimality_ : float
         ``|w - P_K(w - g)|_2``, g the gradient of half the mean squared error with respect to w, in the units of X and
         y; 0 at a stationary point of a convex K.

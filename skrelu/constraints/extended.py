@@ -77,6 +77,10 @@ class FreeIntercept(Constraint):
         """Return the product of the resized K and the free intercept."""
         return FreeIntercept(self.constraint.resized(size))
 
+    def size_of(self, w):
+        """Return that of the coefficients."""
+        return self.constraint.size_of(w[:-1])
+
     def atoms(self, size):
         """Return the product of the atoms of K and the free intercept, None where K has none."""
         atoms = self.constraint.atoms(size)

@@ -18,7 +18,7 @@ def newton_point(problem, point):
     face = constraint.face(point.theta)
     if face is None:
         return None
-    d = newton_direction(problem.objective, face, point.theta, point.gradient, majorant=problem.majorant)
+    d = newton_direction(problem.objective, face, point.theta, point.gradient)
     if not (np.all(np.isfinite(d)) and np.any(d)):
         return None
 
@@ -34,7 +34,7 @@ def newton_point(problem, point):
     return problem.search(arc, point.value - rounding)
 
 
-def newton_direction(objective, face, theta, gradient, *, majorant):
+def newton_direction(objective, face, theta, gradient):
     """Return the step d = B c that minimises the quadratic model of the objective on a face.
 
     ``min_c g'B c + (1/2) c'(B'HB + lam C) c`` subject to ``n'B c = 0``, H the Gauss-Newton matrix, n the normal of the
@@ -46,7 +46,6 @@ def newton_direction(objective, face, theta, gradient, *, majorant):
     objective : SingleReLU
     face : Face
     theta, gradient : ndarray of shape (size,)
-    majorant : bool
 
     Returns
     -------
@@ -61,15 +60,15 @@ def newton_direction(objective, face, theta, gradient, *, majorant):
     size = len(reduced)
     if size == 0:
         return np.zeros_like(theta)
-    if size <= min(DENSE_LIMIT, objective.rows.n_samples) or (curvature is not None and size <= DENSE_LIMIT):
-        H = objective.gauss_newton(theta, face.basis, majorant=majorant)
+    if size <= DENSE_LIMIT:
+        H = objective.gauss_newton(theta, face.basis)
         if curvature is not None:
             H = H + multiplier * (np.diag(curvature) if curvature.ndim == 1 else curvature)
         solve = _symmetric_solver(H)
     else:
 
         def product(c):
-            Hc = restrict(objective.gauss_newton_product(theta, expand(c), majorant=majorant))
+            Hc = restrict(objective.gauss_newton_product(theta, expand(c)))
             if curvature is None:
                 return Hc
             return Hc + multiplier * (curvature * c if curvature.ndim == 1 else curvature @ c)
@@ -101,22 +100,27 @@ def face_maps(basis, theta):
 
 
 def _symmetric_solver(H):
-    """Return u -> H^+ u for a positive semidefinite H, by Cholesky where it is safe, else by eigenvalues.
+    """Return u -> H^+ u for a positive semidefinite H, by Cholesky with complete pivoting, ``P'HP = L L'``.
 
-    Eigenvalues below ``p eps`` times the largest count as zero: among the minimisers the step is the shortest, which
-    makes it unique and the same for weighted and repeated rows.
+    Pivots below ``10 p eps`` times the largest count as zero. Then L is (p, r) and ``H^+ = L (L'L)^-2 L'``: among the
+    minimisers the step is the shortest, which makes it unique, and the same for weighted and repeated rows.
     """
-    cutoff = len(H) * np.finfo(H.dtype).eps
     if not np.all(np.isfinite(H)):
         return lambda u: u * np.nan
-    try:
-        factor = linalg.cho_factor(H, check_finite=False)
-        pivots = np.diag(factor[0]) ** 2
-        if pivots.min() > 100 * cutoff * pivots.max():
-            return lambda u: linalg.cho_solve(factor, u, check_finite=False)
-    except linalg.LinAlgError:
-        pass
-    values, vectors = linalg.eigh(H, check_finite=False)
-    kept = values > cutoff * values[-1]
-    values, vectors = values[kept], vectors[:, kept]
-    return lambda u: vectors @ ((vectors.T @ u) / values)
+    size = len(H)
+    (pstrf,) = linalg.get_lapack_funcs(("pstrf",), (H,))
+    factor, order, rank, _ = pstrf(H, lower=1, tol=10 * size * np.finfo(H.dtype).eps * np.max(np.diag(H)))
+    order = order - 1
+    L = np.tril(factor)[:, :rank]
+    inner = None if rank == size else linalg.cho_factor(L.T @ L, check_finite=False)
+
+    def solve(u):
+        if inner is None:
+            x = linalg.cho_solve((L, True), u[order], check_finite=False)
+        else:
+            x = L @ linalg.cho_solve(inner, linalg.cho_solve(inner, L.T @ u[order], check_finite=False))
+        result = np.empty_like(x)
+        result[order] = x
+        return result
+
+    return solve

@@ -13,15 +13,14 @@ BACKTRACKS = 0.5 ** np.arange(1, 11)  # fractions of a step, tried together in o
 
 @dataclass(frozen=True)
 class Problem:
-    """``min_{theta in K} F(theta)``, F an objective or its majorant."""
+    """``min_{theta in K} F(theta)``, F an objective."""
 
     objective: SingleReLU
     constraint: Constraint
-    majorant: bool = False
 
     def at(self, theta):
         """Return the `Point` at theta; one pass."""
-        return Point(self, theta, *self.objective.value_and_gradient(theta, majorant=self.majorant))
+        return Point(self, theta, *self.objective.value_and_gradient(theta))
 
     def on(self, constraint):
         """Return the same problem on another set."""
@@ -30,7 +29,7 @@ class Problem:
     def search(self, arc, reference):
         """Return the lowest point among ``arc(1/2), arc(1/4), ...`` if it is below the reference, else None; one pass."""
         trials = [arc(a) for a in BACKTRACKS]
-        values = self.objective.values(trials, majorant=self.majorant)
+        values = self.objective.values(trials)
         values = np.where(np.isfinite(values), values, np.inf)
         best = int(np.argmin(values))
         return self.at(trials[best]) if values[best] < reference else None
@@ -50,6 +49,11 @@ class Point:
     value: float
     gradient: np.ndarray
     curvature: float
+
+    @property
+    def is_lowest(self):
+        """Whether nothing is left to gain: the residual is at rounding level, but for negative y."""
+        return self.problem.objective.is_lowest(self.value)
 
     @cached_property
     def optimality(self):

@@ -19,7 +19,8 @@ def pursuit(problem, theta, *, explore=True):
     ``min_{theta in K} F(theta)``. On one set: threshold a gradient step, ``theta <- P_K(theta - t g)`` with
     ``1/t`` the mean curvature, solve on the face (the support) by Newton steps, until the faces repeat (hard
     thresholding pursuit, Foucart 2011, for linear observations). When `explore`, around it: the sets grow from a
-    quarter of the size of K up to K, each starting from the solution on the one before; then excursions to larger sets
+    quarter of the size of K up to K, each starting from the solution on the one before (at once with K when theta is
+    not zero); then excursions to larger sets
     and back leave local optima, for as long as one of them lowers the objective. An iterate is the best point of K
     found so far.
 
@@ -36,19 +37,24 @@ def pursuit(problem, theta, *, explore=True):
     constraint = problem.constraint
     best = problem.at(constraint.project(theta))
     point = best
-    for size in _sizes(constraint.size, LADDER) if explore else [constraint.size]:
+    if best.is_lowest:
+        yield _iterate(best)
+        return
+    ladder = _sizes(problem, best, LADDER) if explore and not np.any(theta) else [constraint.size]
+    excursions = _sizes(problem, best, EXCURSIONS) if explore else []
+    for size in ladder:
         for point in _threshold(problem.on(constraint.resized(size)), point):
             best = min(best, point, key=_value)
             yield _iterate(best)
-    excursions = list(_sizes(constraint.size, EXCURSIONS)) if explore else []
-    while excursions and not _exact(best):
-        for point in _threshold(problem.on(constraint.resized(excursions.pop(0))), best):
+    left = list(excursions)
+    while left and not best.is_lowest:
+        for point in _threshold(problem.on(constraint.resized(left.pop(0))), best):
             yield _iterate(best)
         point = problem.at(constraint.project(point.theta))
         for point in _threshold(problem, point):
             if point.value < best.value * (1 - MARGIN):
                 best = point
-                excursions = list(_sizes(constraint.size, EXCURSIONS))
+                left = list(excursions)
             yield _iterate(best)
     for _ in range(POLISHING_STEPS):
         new = newton_point(problem, best)
@@ -70,7 +76,7 @@ def atomic_start(problem, theta):
     constraint = problem.constraint
     point = problem.at(constraint.project(theta))
     size = 4
-    while not _exact(point) and size <= len(theta):
+    while not point.is_lowest and size <= len(theta):
         before = point
         for point in _threshold(problem.on(constraint.atoms(size)), before):
             pass
@@ -81,28 +87,26 @@ def atomic_start(problem, theta):
     return point.theta
 
 
-def _sizes(size, factors):
-    return list(dict.fromkeys(max(1, round(size * factor)) for factor in factors))
+def _sizes(problem, point, factors):
+    """Return the sizes of sets relative to that of K; sets larger than K only where they are not the whole space."""
+    size, whole = problem.constraint.size, problem.constraint.size_of(point.gradient)
+    sizes = dict.fromkeys(max(1, round(size * factor)) for factor in factors)
+    return [m for m in sizes if m <= size or m < whole]
 
 
 def _value(point):
     return point.value
 
 
-def _exact(point):
-    """Whether the residual is at rounding level, relative to the target: nothing is left to gain."""
-    return 2 * point.value <= (100 * np.finfo(point.theta.dtype).eps) ** 2
-
-
 def _iterate(point):
-    return Iterate(point.theta, point.value, 0.0 if _exact(point) else np.inf)
+    return Iterate(point.theta, point.value, 0.0 if point.is_lowest else np.inf)
 
 
 def _threshold(problem, point):
     """Yield the points of a thresholding pursuit on one set, from a point that need not belong to it."""
     constraint, seen = problem.constraint, set()
     for _ in range(THRESHOLDING_STEPS):
-        if _exact(point):
+        if point.is_lowest:
             return
         candidate = constraint.project(point.theta - point.gradient / point.curvature)
         face = constraint.face(candidate).basis

@@ -10,6 +10,7 @@ from skrelu.solvers.points import Point
 
 MEMORY = 10  # objectives that the nonmonotone test looks back to
 SUFFICIENT = 1e-4  # fraction of the decrease promised by the gradient that a step must bring
+SHORT_STEP = 1e-2  # tried, with its fractions, where no fraction of a longer step brings descent
 LONGEST_WAIT = 32  # gradient steps between two Newton steps that fail
 
 
@@ -47,6 +48,9 @@ def spectral_newton(problem, theta, *, tol):
         if newton:
             newton, age, wait = False, 0, min(2 * wait, LONGEST_WAIT)
         new = _spectral_point(problem, point, t, max(recent))
+        if new is None and t > SHORT_STEP:
+            t = SHORT_STEP
+            continue
         if new is None:
             yield Iterate(point.theta, point.value, point.optimality, "no descent is left beyond rounding")
             return

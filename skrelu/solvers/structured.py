@@ -6,11 +6,13 @@ from skrelu.solvers.points import Problem
 from skrelu.solvers.pursuit import atomic_start, pursuit
 from skrelu.solvers.spectral import spectral_newton
 
+SMOOTHINGS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the kinks of rows with y < 0, relative to the root mean square of y
+
 
 def structured_descent(objective, constraint, theta, *, tol, continued=False):
     """Yield iterates of the best method known here for ``min_{theta in K} F(theta)``, F the loss of one ReLU.
 
-    Two stages. The majorant of the loss (`SingleReLU`) has no bad stationary points on convex K, and the planted weights
+    The majorant of the loss (`SingleReLU`) has no bad stationary points on convex K, and the planted weights
     minimise it; its solution starts the descent on the loss itself. Nonconvex K: `pursuit`; convex K:
     `spectral_newton`, from `atomic_start` where K is the hull of atoms and theta is zero.
 
@@ -26,22 +28,29 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
 
     Notes
     -----
-    The objective of the first stage is that of the majorant, which is nowhere below the loss; its criterion is reported
-    as infinite, since the fit does not end there.
+    The stages minimise F's majorant, then F smoothed less and less where it has kinks. Their objectives are nowhere below
+    F. The fit ends with the last of them: the criterion of the others is reported as infinite.
     """
-    for majorant in [False] if continued else [True, False]:
-        problem = Problem(objective, constraint, majorant)
+    smoothings = [0.0]
+    if objective.has_kinks:
+        smallest = max(SMOOTHINGS[-1], 10 * float(np.sqrt(np.finfo(theta.dtype).eps)))
+        smoothings = [*(eps for eps in SMOOTHINGS if eps > smallest), smallest]
+    stages = [objective.variant(smoothing=eps) for eps in smoothings]
+    if not continued:
+        stages.insert(0, objective.variant(majorant=True, smoothing=smoothings[0]))
+    for stage in stages:
+        problem, first = Problem(stage, constraint), stage is stages[0] and not continued
         if not constraint.convex:
-            method = pursuit(problem, theta, explore=majorant)
+            method = pursuit(problem, theta, explore=first)
         else:
-            if majorant and constraint.atoms(1) is not None and not np.any(theta):
+            if first and constraint.atoms(1) is not None and not np.any(theta):
                 theta = atomic_start(problem, theta)
             method = spectral_newton(problem, theta, tol=tol)
         for iterate in method:
             theta = iterate.parameters
-            if not majorant:
+            if stage is stages[-1]:
                 yield iterate
-                continue
-            yield iterate._replace(criterion=np.inf, finished="")
-            if iterate.criterion <= tol:
-                break
+            else:
+                yield iterate._replace(criterion=np.inf, finished="")
+                if iterate.criterion <= tol:
+                    break
