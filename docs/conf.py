@@ -1,12 +1,12 @@
 """Sphinx configuration. Build: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
 
 import os
+import re
 from html import escape
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.utils.math.latex2mathml import tex2mathml
-from sphinx_gallery.sorting import FileNameSortKey
 
 import skrelu
 from skrelu._cli.parser import build_parser
@@ -39,7 +39,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "ignore_pattern": "benchmarks",
-    "within_subsection_order": FileNameSortKey,
+    "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -95,7 +95,21 @@ class ProgramHelp(Directive):
         return [nodes.literal_block(text, text, language="none")]
 
 
+def escape_docstring(app, what, name, obj, options, lines):
+    """Escape what reStructuredText would misread: the bars of norms in plain text, an ellipsis within a literal.
+
+    A bar would open a substitution; an ellipsis would end the one-sentence summary of autosummary.
+    """
+
+    def escaped(match):
+        return r"\|" if match[0] == "|" else match[0].replace(" ... ", " \u2026 ")
+
+    # A literal, an indented line (a code block or a field), or a bar.
+    lines[:] = re.sub(r"``[^`]*``|^ .*$|\|", escaped, "\n".join(lines), flags=re.MULTILINE).split("\n")
+
+
 def setup(app):
-    """Register the renderer of formulas and the help of commands."""
+    """Register the renderer of formulas, the help of commands and the escapes."""
+    app.connect("autodoc-process-docstring", escape_docstring)
     app.add_directive("program-help", ProgramHelp)
     app.add_html_math_renderer("mathml", (visit_inline_math, None), (visit_math_block, None))

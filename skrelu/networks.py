@@ -87,7 +87,12 @@ class SingleReLU:
         if not diagonal:
             scale = np.full_like(size, varying.max() if len(varying) else 1)
         return cls(
-            rows, scale=scale, center=center, target_scale=rows.target_scale(), fit_intercept=fit_intercept, diagonal=diagonal
+            rows,
+            scale=scale,
+            center=center,
+            target_scale=rows.target_scale(),
+            fit_intercept=fit_intercept,
+            diagonal=diagonal,
         )
 
     @property

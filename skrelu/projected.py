@@ -205,9 +205,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
     def _validated(self, X, y, sample_weight):
         """Return the data in one floating dtype, that of X; weights stay None when there are none."""
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), y_numeric=True
-        )
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), y_numeric=True)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         return X, y.astype(X.dtype, copy=False), sample_weight
@@ -266,7 +264,6 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         self.loss_, gradient, _ = plain.value_and_gradient(plain.parameters(self.coef_, b))
         step = constraint.project(self.coef_ - gradient[: rows.n_features])
         self.optimality_ = float(np.linalg.norm(self.coef_ - step))
-
 
 
 def task_data(X, y, sample_weight):

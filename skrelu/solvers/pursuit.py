@@ -7,8 +7,9 @@ from skrelu.solvers.loop import Iterate
 
 LADDER = (0.25, 0.5, 0.75, 1.0)  # sizes of the sets that lead from nothing to K, relative to that of K
 EXCURSIONS = (2.0, 3.0, 1.5, 2.5)  # sizes of the larger sets by which the pursuit leaves a local optimum
-MARGIN = 1e-6  # an excursion wins only if it lowers the objective by more than this, relatively
+MARGIN = 1e-3  # an excursion wins only if it lowers the objective by more than this, relatively
 THRESHOLDING_STEPS = 30  # on one set, at most; the faces repeat after a handful
+IDLE_STEPS = 4  # thresholding steps without a new lowest objective, at most
 NEWTON_STEPS = 3  # on each new face, at most
 POLISHING_STEPS = 20  # on the last face, at most
 
@@ -104,9 +105,9 @@ def _iterate(point):
 
 def _threshold(problem, point):
     """Yield the points of a thresholding pursuit on one set, from a point that need not belong to it."""
-    constraint, seen = problem.constraint, set()
+    constraint, seen, lowest, idle = problem.constraint, set(), np.inf, 0
     for _ in range(THRESHOLDING_STEPS):
-        if point.is_lowest:
+        if point.is_lowest or idle == IDLE_STEPS:
             return
         candidate = constraint.project(point.theta - point.gradient / point.curvature)
         face = constraint.face(candidate).basis
@@ -123,4 +124,6 @@ def _threshold(problem, point):
         if key is None and not point.value < value * (1 - MARGIN):
             return
         seen.add(key)
+        idle = 0 if point.value < lowest else idle + 1
+        lowest = min(lowest, point.value)
         yield point
