@@ -51,11 +51,17 @@ sphinx_gallery_conf = {
 html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skrelu"
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {name: [] for name in ("start", "projected", "constraints", "command_line", "how_it_is_built", "changes")}
+# The table of contents of a page is enough, except in the reference.
+html_sidebars = {name: [] for name in ("[!g]*", "gallery/*")}
 html_theme_options = {
-    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "navbar_persistent": [],
+    "navbar_end": ["search-button", "theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
@@ -65,21 +71,20 @@ html_theme_options = {
 
 def visit_inline_math(translator, node):
     """Write a formula as MathML, which browsers draw without a script and without network."""
-    _write_math(translator, node, "<math ")
+    translator.body.append(mathml(node, "<math "))
+    raise nodes.SkipNode
 
 
 def visit_math_block(translator, node):
     """Write a displayed formula."""
-    translator.body.append('<div class="math">')
-    _write_math(translator, node, '<math display="block" ')
-    translator.body.append("</div>\n")
-
-
-def _write_math(translator, node, opening):
-    formula = node.astext()
-    mathml = tex2mathml(formula).replace("<math ", f'{opening}alttext="{escape(formula)}" ', 1)
-    translator.body.append(mathml)
+    translator.body.append('<div class="formula">' + mathml(node, '<math display="block" ') + "</div>\n")
     raise nodes.SkipNode
+
+
+def mathml(node, opening):
+    """Return the MathML of a formula, which keeps its source as the text for readers that cannot draw it."""
+    formula = node.astext()
+    return tex2mathml(formula).replace("<math ", f'{opening}alttext="{escape(formula)}" ', 1)
 
 
 class ProgramHelp(Directive):
@@ -96,16 +101,18 @@ class ProgramHelp(Directive):
 
 
 def escape_docstring(app, what, name, obj, options, lines):
-    """Escape what reStructuredText would misread: the bars of norms in plain text, an ellipsis within a literal.
+    """Escape what reStructuredText would misread.
 
-    A bar would open a substitution; an ellipsis would end the one-sentence summary of autosummary.
+    The bars of norms in plain text would open a substitution, an ellipsis in a formula would end the one-sentence
+    summary of autosummary, and a shape such as ``(n_features_in_,)`` would be a link.
     """
 
     def escaped(match):
         return r"\|" if match[0] == "|" else match[0].replace(" ... ", " \u2026 ")
 
     # A literal, an indented line (a code block or a field), or a bar.
-    lines[:] = re.sub(r"``[^`]*``|^ .*$|\|", escaped, "\n".join(lines), flags=re.MULTILINE).split("\n")
+    text = re.sub(r"``[^`]*``|^ .*$|\|", escaped, "\n".join(lines), flags=re.MULTILINE)
+    lines[:] = text.replace("_,)", r"\_,)").split("\n")
 
 
 def setup(app):

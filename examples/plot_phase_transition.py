@@ -34,22 +34,24 @@ sizes = np.array([1, 5, 10, 15, 20, 25, 30, 35, 40])
 # entered (Chandrasekaran et al. 2012 [1]_, Amelunxen et al. 2014 [2]_). At an s-sparse vector on the sphere of the l1
 # ball it is, up to a small error,
 #
-# .. math:: \delta = \inf_{\tau \ge 0} \Bigl\{ s (1 + \tau^2) + (d - s)\, E\, (|g| - \tau)_+^2 \Bigr\},
-#    \qquad E\, (|g| - \tau)_+^2 = 2 (1 + \tau^2) \Phi(-\tau) - 2 \tau \varphi(\tau),
+# .. math:: \delta = \inf_{\tau \ge 0} \Bigl( s (1 + \tau^2) + (d - s)\, E \max(|g| - \tau, 0)^2 \Bigr)
 #
-# for g standard normal. For *ReLU* observations half of the rows have y > 0, and each of these is an equation; the
-# others only say that :math:`\langle w, x_i \rangle \le 0`, which the planted weights satisfy with a margin, so that it
-# rules out no other solution near them. Hence :math:`n = 2 \delta`. To the left of this curve, up to fluctuations of a
-# few rows, other points of the l1 ball fit the data just as well, and no method can tell them from the planted weights by
-# the data and the ball alone. About the vectors with s nonzero entries, not a convex set, the curve says nothing: it
-# serves there as a yardstick.
+# for g standard normal, where :math:`E \max(|g| - \tau, 0)^2 = 2 (1 + \tau^2) \Phi(-\tau) - 2 \tau \varphi(\tau)`.
+#
+# For *ReLU* observations half of the rows have y > 0, and each of these is an equation; the others only say that
+# :math:`\langle w, x_i \rangle \le 0`, which the planted weights satisfy with a margin, so that it rules out no other
+# solution near them. Hence :math:`n = 2 \delta`. To the left of this curve, up to fluctuations of a few rows, other
+# points of the l1 ball fit the data just as well, and no method can tell them from the planted weights by the data and
+# the ball alone. About the vectors with s nonzero entries, not a convex set, the curve says nothing: it serves there as
+# a yardstick.
 
 
 def statistical_dimension(s):
-    def expected_distance(tau):
-        return s * (1 + tau**2) + (d - s) * 2 * ((1 + tau**2) * norm.sf(tau) - tau * norm.pdf(tau))
+    def squared_distance(tau):
+        excess = 2 * (1 + tau**2) * norm.sf(tau) - 2 * tau * norm.pdf(tau)
+        return s * (1 + tau**2) + (d - s) * excess
 
-    return minimize_scalar(expected_distance, bounds=(0, 10), method="bounded").fun
+    return minimize_scalar(squared_distance, bounds=(0, 10), method="bounded").fun
 
 
 theory = [2 * statistical_dimension(s) for s in sizes]
@@ -65,7 +67,8 @@ theory = [2 * statistical_dimension(s) for s in sizes]
 def make_data(n_samples, size, random_state):
     rng = np.random.default_rng(random_state)
     coef = np.zeros(d)
-    coef[rng.permutation(d)[:size]] = rng.choice([-1.0, 1.0], size) / size
+    support = rng.permutation(d)[:size]
+    coef[support] = rng.choice([-1.0, 1.0], size) / size
     X, y = make_relu_regression(n_samples, coef=coef, random_state=random_state)
     return X, y, coef
 
@@ -78,34 +81,40 @@ def l0_ball(model, size):
     return model.set_params(constraint=L0Ball(size))
 
 
+sets = {"l1 ball": l1_ball, "s nonzero": l0_ball}
 solvers = {
     "gradient descent, step 1": ProjectedReLURegressor(step_size=1.0, fit_intercept=False, max_iter=300),
     "default solver": ProjectedReLURegressor(fit_intercept=False),
 }
+
+
+def draw(ax, set_name, solver_name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        display = RecoveryDisplay.from_estimator(
+            solvers[solver_name],
+            make_data=make_data,
+            set_size=sets[set_name],
+            n_samples=n_samples,
+            sizes=sizes,
+            n_trials=6,
+            random_state=0,
+            theory=theory,
+            size_name="Number of nonzero weights s",
+            ax=ax,
+        )
+    ax.set_title(f"{set_name}: {solver_name}", loc="left", fontsize="medium")
+    ax.set_xticks(range(100, 501, 100))
+    ax.label_outer()
+    return display
+
+
 fig, axes = plt.subplots(2, 2, figsize=(9.6, 7.4), layout="constrained", sharex=True, sharey=True)
-for row, (set_name, set_size) in zip(axes, {"l1 ball": l1_ball, "s nonzero": l0_ball}.items(), strict=True):
-    for ax, (solver_name, solver) in zip(row, solvers.items(), strict=True):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            display = RecoveryDisplay.from_estimator(
-                solver,
-                make_data=make_data,
-                set_size=set_size,
-                n_samples=n_samples,
-                sizes=sizes,
-                n_trials=6,
-                random_state=0,
-                theory=theory,
-                size_name="Number of nonzero weights s",
-                ax=ax,
-            )
-        ax.set_title(f"{set_name}: {solver_name}", loc="left", fontsize="medium")
-        ax.set_xticks(range(100, 501, 100))
-        ax.label_outer()
-        if ax is not axes[0, 1]:
-            ax.get_legend().remove()
-        if ax is row[0]:
-            display.colorbar_.remove()
+for row, set_name in zip(axes, sets, strict=True):
+    displays = [draw(ax, set_name, solver_name) for ax, solver_name in zip(row, solvers, strict=True)]
+    displays[0].colorbar_.remove()  # one for each row is enough
+for ax in axes.flat[[0, 2, 3]]:
+    ax.get_legend().remove()
 plt.show()
 
 # %%
@@ -119,9 +128,9 @@ plt.show()
 # trials, the full step in none.
 #
 # On the vectors with s nonzero entries the default solver comes close to the same curve, and for the largest s to its
-# left: knowing the number of nonzero entries says more than knowing their sum. But it would have to search the supports,
-# cannot search them all, and no theorem says where its search succeeds: the failures to the right of the curve are fits
-# that ended in a local optimum. Their `loss_` is not zero, so without noise a failure shows itself.
+# left: knowing the number of nonzero entries says more than knowing their sum. But it would have to search all
+# supports, which it cannot, and no theorem says where its search succeeds: the failures to the right of the curve are
+# fits that ended in a local optimum. Their `loss_` is not zero, so without noise a failure shows itself.
 #
 # References
 # ----------

@@ -46,7 +46,8 @@ def relu_by_gradient_descent(X, y):
         iterates.append(sparse.project(w))
         return iterates[-1]
 
-    ProjectedReLURegressor(project, step_size=1.0, fit_intercept=False, max_iter=n_iter, tol=0).fit(X, y)
+    model = ProjectedReLURegressor(project, step_size=1.0, fit_intercept=False, max_iter=n_iter, tol=0)
+    model.fit(X, y)
     return iterates[:n_iter]
 
 
@@ -83,17 +84,19 @@ methods = {
     "linear, gradient descent": linear_by_gradient_descent,
     "ReLU, gradient descent": relu_by_gradient_descent,
 }
-errors = {name: np.ones((n_trials, n_iter + 1)) for name in methods}  # at the start, w = 0, the error is |w*| = 1
+# At the start, w = 0, the error is |w*| = 1.
+errors = {name: np.ones((n_trials, n_iter + 1)) for name in methods}
 for trial in range(n_trials):
     X, y, teacher = make_relu_regression(n, d, n_nonzero=s, return_teacher=True, random_state=trial)
     for name, method in methods.items():
         observations = X @ teacher.coef_ if name.startswith("linear") else y
-        iterates = method(X, observations)
-        errors[name][trial, 1:] = np.linalg.norm(np.array(iterates) - teacher.coef_, axis=1)
+        distances = np.array(method(X, observations)) - teacher.coef_
+        errors[name][trial, 1:] = np.linalg.norm(distances, axis=1)
 
+print("median error after 5, 10, 20, 30 iterations")
 for name, error in errors.items():
     medians = np.median(error, axis=0)[[5, 10, 20, 30]]
-    print(f"{name:24}  median error after 5, 10, 20, 30 iterations:", *(f"{median:.0e}" for median in medians))
+    print(f"{name:24}", *(f"{median:.0e}" for median in medians))
 
 # %%
 # The picture
@@ -104,12 +107,19 @@ for name, error in errors.items():
 # number of the set; the multiple is a constant without a value. At this n the median is a little slower.
 
 fig, ax = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
-for (name, error), color, style in zip(errors.items(), ("C0", "C1", "C2"), ("-", "--", "-."), strict=True):
-    lower, median, upper = np.quantile(np.maximum(error, 1e-17), [0.25, 0.5, 0.75], axis=0)
-    ax.fill_between(range(n_iter + 1), lower, upper, color=color, alpha=0.25, linewidth=0)
-    ax.semilogy(median, style, color=color, linewidth=2, label=name)
-ax.semilogy(0.5 ** np.arange(n_iter + 1), ":", color="black", label="factor 1/2 a step")
-ax.set(xlabel="Iteration t", ylabel="Error $|w_t - w^*|_2$, with $|w^*|_2 = 1$", xlim=(0, n_iter), ylim=(1e-17, 3))
+iterations = np.arange(n_iter + 1)
+styles = {"color": ("C0", "C1", "C2"), "linestyle": ("-", "--", "-.")}
+for (name, error), color, linestyle in zip(errors.items(), *styles.values(), strict=True):
+    lower, median, upper = np.quantile(error, [0.25, 0.5, 0.75], axis=0)
+    ax.fill_between(iterations, lower, upper, color=color, alpha=0.25, linewidth=0)
+    ax.semilogy(median, color=color, linestyle=linestyle, linewidth=2, label=name)
+ax.semilogy(0.5**iterations, ":", color="black", label="factor 1/2 a step")
+ax.set(
+    xlabel="Iteration t",
+    ylabel="Error $|w_t - w^*|_2$, with $|w^*|_2 = 1$",
+    xlim=(0, n_iter),
+    ylim=(1e-17, 3),
+)
 ax.legend(loc="upper right")
 plt.show()
 
@@ -121,8 +131,9 @@ plt.show()
 # equation, as it gives the linear unit, but half of the rows have y = 0 and give only an inequality.
 #
 # The default solver searches for the support, and once it has it, Newton steps end at rounding. Its iterations are
-# dearer: a gradient step, one pass over X, then up to three Newton steps on the support, each of a further pass and the
-# matrix of the support columns. So the horizontal axis flatters it by a factor of up to about four. No theorem covers it.
+# dearer: a gradient step, one pass over X, then up to three Newton steps on the support, each of a further pass and
+# the matrix of the support columns. So the horizontal axis flatters it by a factor of up to about four. No theorem
+# covers it.
 #
 # References
 # ----------

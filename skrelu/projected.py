@@ -53,7 +53,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     fit_intercept : bool, default=True
     max_iter : int, default=1000
         Largest number of iterations.
-    tol : float, default=1e-8
+    tol : float, default=1e-10
         "gd" stops when ``|w+ - w| <= tol |w+|``; 0 means: run `max_iter` iterations. "auto" stops when
         ``|v - P_K(v - g)| <= tol``, v and g weights and gradient in units in which the columns of X (about their means
         when there is an intercept) and y have root mean square at most 1; for nonconvex K when the gradient within the
@@ -138,7 +138,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         step_size="auto",
         fit_intercept=True,
         max_iter=1000,
-        tol=1e-8,
+        tol=1e-10,
         random_state=None,
         warm_start=False,
         verbose=0,

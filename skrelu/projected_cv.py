@@ -16,7 +16,9 @@ from skrelu.projected import ProjectedReLURegressor, task_data
 from skrelu.rows import Rows
 
 N_SIZES = 20  # of the automatic grid
-SMALLEST_RADIUS = 1e-3  # of the automatic grid, relative to that of the fit without a constraint
+# Ends of the automatic grid, relative to the radius of the fit without a constraint. At that radius itself the
+# constraint is neither active nor inactive and the solution badly determined; a little beyond it is inactive.
+SMALLEST_RADIUS, LARGEST_RADIUS = 1e-3, 1.1
 MARGIN = 1e-6  # a larger size wins only by a relative gain in score above this, far above the solver's accuracy
 
 
@@ -38,8 +40,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         The family of sets; its own size is ignored. A size is the radius of a ball, the number of nonzero entries or
         groups, or the rank. None: the l1 ball.
     sizes : "auto" or array-like, default="auto"
-        Sizes to try. "auto": 20 sizes in geometric progression, up to the size of the fit without a constraint; from
-        1 for numbers, from a thousandth of it for radii.
+        Sizes to try. "auto": 20 sizes in geometric progression, for numbers from 1 to that of the fit without a
+        constraint, for radii from a thousandth of that of this fit to 1.1 times it.
     cv : int, splitter or iterable of (train, test) indices, default=None
         None: five consecutive folds.
     selection : {"min", "one_se"}, default="min"
@@ -108,7 +110,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         step_size="auto",
         fit_intercept=True,
         max_iter=1000,
-        tol=1e-8,
+        tol=1e-10,
         random_state=None,
         warm_start=False,
         verbose=0,
@@ -195,7 +197,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             largest = family.size_of(objective.coefficients(free.parameters)[0])
             if isinstance(largest, Integral):
                 return np.unique(np.round(np.geomspace(1, max(1, largest), N_SIZES)).astype(int))
-            return np.geomspace(SMALLEST_RADIUS, 1, N_SIZES) * largest if largest > 0 else np.zeros(1)
+            return np.geomspace(SMALLEST_RADIUS, LARGEST_RADIUS, N_SIZES) * largest if largest > 0 else np.zeros(1)
         sizes = np.unique(np.asarray(self.sizes))
         if sizes.ndim != 1 or len(sizes) == 0 or sizes.dtype.kind not in "fiu":
             raise ValueError(f"sizes: one or more numbers are needed, got {self.sizes!r}")

@@ -1,5 +1,7 @@
 """Newton steps on a face: once a projected method has found the smooth piece of K that holds the solution, solve there."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, cg
@@ -12,18 +14,26 @@ CG_PASSES = 100
 def newton_point(problem, point):
     """Return the point after a Newton step on the face of `point`, projected and backtracked, None without descent.
 
-    Where the objective has reached rounding level, a step that halves the optimality counts as descent.
+    Where the objective has reached rounding level, a step that halves the optimality counts as descent. A step along
+    the level of the gauge that brings none is followed by one that may leave it: near a radius at which the constraint
+    ceases to be active the multiplier does not tell.
     """
-    constraint = problem.constraint
-    face = constraint.face(point.theta)
+    face = problem.constraint.face(point.theta)
     if face is None:
         return None
+    new = _step(problem, point, face)
+    if new is None and face.normal is not None and not face.equation:
+        new = _step(problem, point, replace(face, normal=None, curvature=None))
+    return new
+
+
+def _step(problem, point, face):
     d = newton_direction(problem.objective, face, point.theta, point.gradient)
     if not (np.all(np.isfinite(d)) and np.any(d)):
         return None
 
     def arc(a):
-        return constraint.project(point.theta + a * d)
+        return problem.constraint.project(point.theta + a * d)
 
     new = problem.at(arc(1.0))
     rounding = 8 * np.finfo(point.theta.dtype).eps * point.value

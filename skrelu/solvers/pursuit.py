@@ -109,7 +109,7 @@ def _threshold(problem, point):
     for _ in range(THRESHOLDING_STEPS):
         if point.is_lowest or idle == IDLE_STEPS:
             return
-        candidate = constraint.project(point.theta - point.gradient / point.curvature)
+        candidate = constraint.project(point.theta - point.gradient / (point.curvature or 1))
         face = constraint.face(candidate).basis
         key = face.tobytes() if face.ndim == 1 else None
         if key in seen:

@@ -22,8 +22,8 @@ def spectral_newton(problem, theta, *, tol):
     its dimension, a Newton step on the face is tried: it goes on for as long as it makes progress, and is tried less and
     less often while it fails.
 
-    The criterion is ``|theta - P_K(theta - g)|_2``; after a gradient step an upper bound of it. When it falls to `tol`
-    in a Newton step, the last digits are polished until they no longer improve.
+    The criterion is ``|theta - P_K(theta - g)|_2``; after a gradient step an upper bound of it. When it falls to `tol`,
+    Newton steps polish the last digits for as long as they improve.
 
     Parameters
     ----------
@@ -33,6 +33,9 @@ def spectral_newton(problem, theta, *, tol):
     tol : float
     """
     point = problem.at(problem.constraint.project(theta))
+    if point.is_lowest:
+        yield Iterate(point.theta, point.value, point.optimality, "the loss is as low as any parameters can make it")
+        return
     recent = deque([point.value], maxlen=MEMORY)
     t, dimension, age, wait, newton = 1.0, None, 0, 1, True
     while True:
@@ -62,7 +65,8 @@ def spectral_newton(problem, theta, *, tol):
         point = new
         recent.append(point.value)
         before, dimension, age = dimension, problem.face_dimension(point.theta), age + 1
-        newton = dimension is not None and (age >= wait and dimension == before or age >= 4 * wait)
+        newton = dimension is not None and ((age >= wait and dimension == before) or age >= 4 * wait)
+        point, criterion = _polish(problem, point, criterion, tol)
         yield Iterate(point.theta, point.value, criterion)
 
 
