@@ -52,7 +52,7 @@ html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "skrelu"
 html_static_path = ["static"]
-html_css_files = ["formulas.css"]
+html_css_files = ["skrelu.css"]
 html_copy_source = False
 html_show_sourcelink = False
 # The table of contents of a page is enough, except in the reference.

@@ -36,11 +36,12 @@ class FitTasks:
         self._open.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def finish(self, attributes):
-        """End the open task, `attributes()` giving the fitted attributes so far; True asks to stop."""
+        """End the task that is open, `attributes()` giving the fitted attributes so far; True asks to stop."""
         task, self._open = self._open, None
-        return bool(
-            task.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes=attributes)
-        )
+        if task is None:
+            return False
+        told = {**self._data, "reconstruction_attributes": attributes}
+        return bool(task.call_on_fit_task_end(estimator=self._estimator, **told))
 
     def watch(self, max_iter, attributes):
         """Return the function (n_iter, parameters) -> stop that a loop calls after every iteration."""
@@ -54,9 +55,8 @@ class FitTasks:
         return told
 
     def end(self, attributes):
-        """End the open block, if any, and the fit."""
-        if self._open is not None:
-            self.finish(attributes)
+        """End the block that is open, if any, and the fit."""
+        self.finish(attributes)
         self._context.call_on_fit_task_end(
             estimator=self._estimator, **self._data, reconstruction_attributes=attributes
         )

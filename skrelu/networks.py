@@ -177,11 +177,10 @@ class SingleReLU:
         """Return the loss of each row, its derivative with respect to z / t and the second one (Gauss-Newton)."""
         z = X @ w + b
         y = y / z.dtype.type(self.target_scale)
+        slope = (np.sign(z) + 1) / 2
         if self._majorant:
             # At z = 0 the left derivative: from theta = 0 the first Newton step sees only the rows that are linear.
             slope = ((y > self._tau) | (z > 0)).astype(z.dtype)
-        else:
-            slope = (np.sign(z) + 1) / 2
         residual = slope * z - y
         loss, derivative, curvature = residual**2 / 2, slope * residual, slope
         if self._smoothing and self.has_kinks:

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -29,8 +30,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
 
     ``min_{w in K(r), b} 1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2``,
 
-    on each training fold, by a path from small to large sizes in which each fit starts from the one before; scores it by
-    the mean squared error on the test fold; and fits the chosen size to all rows.
+    on each training fold, by a path from small to large sizes in which each fit starts from the one before; scores it
+    by the mean squared error on the test fold; and fits the chosen size to all rows.
 
     Everything is weighted: an integer weight of a row equals that many copies of it in the same fold.
 
@@ -45,8 +46,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
     cv : int, splitter or iterable of (train, test) indices, default=None
         None: five consecutive folds.
     selection : {"min", "one_se"}, default="min"
-        "min": the smallest size whose mean squared error is within a relative 1e-6 of the lowest. "one_se": the smallest
-        whose error is within one standard error (over folds) of the lowest.
+        "min": the smallest size whose mean squared error is within a relative 1e-6 of the lowest. "one_se": the
+        smallest whose error is within one standard error (over folds) of the lowest.
     n_jobs : int or None, default=None
         Folds fitted in parallel.
     solver, step_size, fit_intercept, max_iter, tol, random_state, warm_start, verbose
@@ -62,8 +63,10 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         ``param_<size>``, ``split<k>_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score`` as in
         `sklearn.model_selection.GridSearchCV`; scores are negative mean squared errors. Means and deviations weigh each
         fold by the sum of its test weights.
-    coef_, intercept_, loss_, loss_curve_, optimality_, n_iter_, converged_, stop_reason_, n_features_in_, feature_names_in_
+    coef_, intercept_, loss_, loss_curve_, optimality_, n_iter_, converged_, stop_reason_
         Of the fit of the chosen size, as in `ProjectedReLURegressor`.
+    n_features_in_, feature_names_in_
+        As in `ProjectedReLURegressor`.
 
     Warns
     -----
@@ -89,7 +92,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
     L0Ball(n_nonzero=3)
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         **ProjectedReLURegressor._parameter_constraints,
         "constraint": [HasMethods(["project", "resized", "size_of"]), None],
         "sizes": [StrOptions({"auto"}), "array-like"],
@@ -180,7 +183,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             fold_weights.append(fold_weight)
             n_failed += failed
         if n_failed:
-            message = f"{n_failed} of {len(splits) * len(self.sizes_)} fits on the path did not converge. Raise max_iter or tol."
+            n_fits = len(splits) * len(self.sizes_)
+            message = f"{n_failed} of {n_fits} fits on the path did not converge. Raise max_iter or tol."
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         best = self._choose(np.array(errors), np.array(fold_weights), family)
         self.best_constraint_ = family.resized(self.sizes_[best].item())
@@ -196,7 +200,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             free, _ = self._solve(objective, WholeSpace(), start)
             largest = family.size_of(objective.coefficients(free.parameters)[0])
             if isinstance(largest, Integral):
-                return np.unique(np.round(np.geomspace(1, max(1, largest), N_SIZES)).astype(int))
+                return np.unique(np.round(np.geomspace(1, max(1, int(largest)), N_SIZES)).astype(int))
             return np.geomspace(SMALLEST_RADIUS, LARGEST_RADIUS, N_SIZES) * largest if largest > 0 else np.zeros(1)
         sizes = np.unique(np.asarray(self.sizes))
         if sizes.ndim != 1 or len(sizes) == 0 or sizes.dtype.kind not in "fiu":

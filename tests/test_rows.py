@@ -264,6 +264,23 @@ def test_column_statistics_of_uncanonical_sparse_data(kind, centered):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_uncanonical_sparse_data_are_not_touched(kind, read_only, block_bytes):
+    """SciPy's abs and max sum duplicates in place: in views that would leave the caller's matrix with wrong entries."""
+    X, y, weight = table(15)
+    stored = uncanonical(X, kind)
+    parts = [getattr(stored, name).copy() for name in ("data", "indices", "indptr")]
+    if read_only:
+        for name in ("data", "indices", "indptr"):
+            getattr(stored, name).flags.writeable = False
+    objective = SingleReLU.standardised(Rows(stored, y, weight), True, diagonal=True)
+    objective.value_and_gradient(np.ones(X.shape[1] + 1))
+    objective.gauss_newton(np.ones(X.shape[1] + 1), np.arange(X.shape[1] + 1))
+    for name, before in zip(("data", "indices", "indptr"), parts, strict=True):
+        np.testing.assert_array_equal(getattr(stored, name), before)
+
+
 # target_scale
 
 

@@ -60,20 +60,21 @@ class Constraint(BaseEstimator):
     @property
     def size(self):
         """Value of the parameter that makes K larger."""
-        return getattr(self, self.size_parameter)
+        return self.get_params(deep=False)[self.size_parameter]
 
     def resized(self, size):
         """Return the set of the same family with another size."""
-        return clone(self).set_params(**{self.size_parameter: size})
+        return clone(self).set_params(**{f"{self.size_parameter}": size})
 
     def size_of(self, w):
         """Return the size of the smallest set of the family that contains w, where there is a `size_parameter`."""
         raise NotImplementedError  # pragma: no cover
 
     def atoms(self, size):
-        """Return the cone of combinations of at most `size` extreme points, where K is the hull of few such; else None.
+        """Return the combinations of at most `size` extreme points where those are simple, else None.
 
-        A nonconvex set with a size of its own: sparse vectors for the l1 ball, matrices of low rank for the nuclear one.
+        A nonconvex cone with a size of its own: sparse vectors for the l1 ball, matrices of low rank for the nuclear
+        one.
         """
         return None
 

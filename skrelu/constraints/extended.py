@@ -57,16 +57,7 @@ class FreeIntercept(Constraint):
 
     def __init__(self, constraint):
         self.constraint = constraint
-
-    @property
-    def convex(self):
-        """Whether K is convex."""
-        return self.constraint.convex
-
-    @property
-    def size_parameter(self):
-        """That of K."""
-        return self.constraint.size_parameter
+        self.convex = constraint.convex
 
     @property
     def size(self):

@@ -1,4 +1,4 @@
-"""Newton steps on a face: once a projected method has found the smooth piece of K that holds the solution, solve there."""
+"""Newton steps on a face: once a projected method has found the piece of K that holds the solution, solve there."""
 
 from dataclasses import replace
 

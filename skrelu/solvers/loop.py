@@ -102,7 +102,7 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
                     break
     except KeyboardInterrupt:
         reason = "interrupted by the user"
-    if not curve:
-        curve = [np.inf if last is None else float(np.nan_to_num(last.objective, nan=np.inf, posinf=np.inf))]
+    if last is None:
+        return Result(start, [np.inf], 1, np.inf, False, reason)
     parameters = last.parameters if converged else best[1]
-    return Result(parameters, curve, len(curve), last.criterion if last else np.inf, converged, reason)
+    return Result(parameters, curve or [np.inf], max(1, len(curve)), last.criterion, converged, reason)

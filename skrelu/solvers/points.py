@@ -27,7 +27,7 @@ class Problem:
         return replace(self, constraint=constraint)
 
     def search(self, arc, reference):
-        """Return the lowest point among ``arc(1/2), arc(1/4), ...`` if it is below the reference, else None; one pass."""
+        """Return the lowest point of ``arc(1/2), arc(1/4), ...`` if it is below the reference, else None; one pass."""
         trials = [arc(a) for a in BACKTRACKS]
         values = self.objective.values(trials)
         values = np.where(np.isfinite(values), values, np.inf)

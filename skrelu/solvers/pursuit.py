@@ -1,4 +1,6 @@
-"""Thresholding pursuit with Newton steps on the face, over growing and shrinking sets: the default for nonconvex sets."""
+"""Thresholding pursuit with Newton steps on the face, over sets that grow and shrink, for nonconvex sets."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,26 +38,27 @@ def pursuit(problem, theta, *, explore=True):
     explore : bool
     """
     constraint = problem.constraint
-    best = problem.at(constraint.project(theta))
-    point = best
+    best = latest = problem.at(constraint.project(theta))
     if best.is_lowest:
         yield _iterate(best)
         return
     ladder = _sizes(problem, best, LADDER) if explore and not np.any(theta) else [constraint.size]
     excursions = _sizes(problem, best, EXCURSIONS) if explore else []
     for size in ladder:
-        for point in _threshold(problem.on(constraint.resized(size)), point):
-            best = min(best, point, key=_value)
+        start = latest
+        for latest in _threshold(problem.on(constraint.resized(size)), start):
+            if latest.value < best.value:
+                best = replace(latest, problem=problem)
             yield _iterate(best)
     left = list(excursions)
     while left and not best.is_lowest:
+        away = best
         for point in _threshold(problem.on(constraint.resized(left.pop(0))), best):
+            away = point
             yield _iterate(best)
-        point = problem.at(constraint.project(point.theta))
-        for point in _threshold(problem, point):
+        for point in _threshold(problem, problem.at(constraint.project(away.theta))):
             if point.value < best.value * (1 - MARGIN):
-                best = point
-                left = list(excursions)
+                best, left = point, list(excursions)
             yield _iterate(best)
     for _ in range(POLISHING_STEPS):
         new = newton_point(problem, best)
@@ -79,8 +82,8 @@ def atomic_start(problem, theta):
     size = 4
     while not point.is_lowest and size <= len(theta):
         before = point
-        for point in _threshold(problem.on(constraint.atoms(size)), before):
-            pass
+        for found in _threshold(problem.on(constraint.atoms(size)), before):
+            point = found
         feasible = constraint.project(point.theta)
         if point.value > 0.9 * before.value or not np.allclose(feasible, point.theta, rtol=1e-10, atol=0):
             return feasible if point.value < before.value else before.theta
@@ -93,10 +96,6 @@ def _sizes(problem, point, factors):
     size, whole = problem.constraint.size, problem.constraint.size_of(point.gradient)
     sizes = dict.fromkeys(max(1, round(size * factor)) for factor in factors)
     return [m for m in sizes if m <= size or m < whole]
-
-
-def _value(point):
-    return point.value
 
 
 def _iterate(point):

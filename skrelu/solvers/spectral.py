@@ -6,7 +6,6 @@ import numpy as np
 
 from skrelu.solvers.face_newton import newton_point
 from skrelu.solvers.loop import Iterate
-from skrelu.solvers.points import Point
 
 MEMORY = 10  # objectives that the nonmonotone test looks back to
 SUFFICIENT = 1e-4  # fraction of the decrease promised by the gradient that a step must bring
@@ -19,8 +18,8 @@ def spectral_newton(problem, theta, *, tol):
 
     ``min_{theta in K} F(theta)``. Gradient steps ``theta <- P_K(theta - t g)`` have the Barzilai-Borwein length and a
     nonmonotone search along the projection arc (Birgin, Martinez and Raydan 2000). Once the face of the iterate keeps
-    its dimension, a Newton step on the face is tried: it goes on for as long as it makes progress, and is tried less and
-    less often while it fails.
+    its dimension, a Newton step on the face is tried: it goes on for as long as it makes progress, and is tried less
+    and less often while it fails.
 
     The criterion is ``|theta - P_K(theta - g)|_2``; after a gradient step an upper bound of it. When it falls to `tol`,
     Newton steps polish the last digits for as long as they improve.

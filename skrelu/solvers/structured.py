@@ -1,4 +1,4 @@
-"""The default solver of one structured ReLU: the majorant first, then the loss; by pursuit or by projected gradients."""
+"""The default solver of one structured ReLU: the majorant, then the loss; by pursuit or by projected gradients."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ SMOOTHINGS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the kinks of rows with y < 0, 
 def structured_descent(objective, constraint, theta, *, tol, continued=False):
     """Yield iterates of the best method known here for ``min_{theta in K} F(theta)``, F the loss of one ReLU.
 
-    The majorant of the loss (`SingleReLU`) has no bad stationary points on convex K, and the planted weights
-    minimise it; its solution starts the descent on the loss itself. Nonconvex K: `pursuit`; convex K:
+    The majorant of the loss (`SingleReLU`), convex where y has no negative values, is minimised by planted weights
+    as the loss is; its solution starts the descent on the loss itself. Nonconvex K: `pursuit`; convex K:
     `spectral_newton`, from `atomic_start` where K is the hull of atoms and theta is zero.
 
     Parameters
@@ -24,12 +24,12 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     theta : ndarray
     tol : float
     continued : bool
-        Continue from theta: only the second stage, without exploration.
+        Continue from theta: without the majorant, and without exploration.
 
     Notes
     -----
-    The stages minimise F's majorant, then F smoothed less and less where it has kinks. Their objectives are nowhere below
-    F. The fit ends with the last of them: the criterion of the others is reported as infinite.
+    The stages minimise F's majorant, then F smoothed less and less where it has kinks. Their objectives are nowhere
+    below F. The fit ends with the last of them: the criterion of the others is reported as infinite.
     """
     smoothings = [0.0]
     if objective.has_kinks:
