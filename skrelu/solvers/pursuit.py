@@ -8,11 +8,11 @@ from skrelu.solvers.face_newton import face_maps, newton_point
 from skrelu.solvers.loop import Iterate
 
 LADDER = (0.25, 0.5, 0.75, 1.0)  # sizes of the sets that lead from nothing to K, relative to that of K
-EXCURSIONS = (2.0, 3.0, 1.5, 2.5)  # sizes of the larger sets by which the pursuit leaves a local optimum
+EXCURSIONS = (0.5, 2.0, 0.25, 3.0, 0.75, 1.5)  # sizes of the sets by which the pursuit leaves a local optimum
 MARGIN = 1e-3  # an excursion wins only if it lowers the objective by more than this, relatively
 THRESHOLDING_STEPS = 30  # on one set, at most; the faces repeat after a handful
 IDLE_STEPS = 4  # thresholding steps without a new lowest objective, at most
-NEWTON_STEPS = 3  # on each new face, at most
+NEWTON_STEPS = 2  # on each new face, at most
 POLISHING_STEPS = 20  # on the last face, at most
 
 
@@ -23,9 +23,8 @@ def pursuit(problem, theta, *, explore=True):
     ``1/t`` the mean curvature, solve on the face (the support) by Newton steps, until the faces repeat (hard
     thresholding pursuit, Foucart 2011, for linear observations). When `explore`, around it: the sets grow from a
     quarter of the size of K up to K, each starting from the solution on the one before (at once with K when theta is
-    not zero); then excursions to larger sets
-    and back leave local optima, for as long as one of them lowers the objective. An iterate is the best point of K
-    found so far.
+    not zero); then excursions to smaller and larger sizes and back leave local optima, for as long as one of them
+    lowers the objective. An iterate is the best point of K found so far.
 
     The criterion is ``|B'g|_2``, the gradient within the face, once nothing else helps; infinite before.
 
