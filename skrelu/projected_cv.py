@@ -15,7 +15,9 @@ from skrelu.constraints.extended import WholeSpace
 from skrelu.networks import SingleReLU
 from skrelu.projected import ProjectedReLURegressor, task_data
 from skrelu.rows import Rows
+from skrelu.solvers.loop import INTERRUPTED
 
+N_FOLDS = 5  # by default, or one a row where there are fewer rows
 N_SIZES = 20  # of the automatic grid
 # Ends of the automatic grid, relative to the radius of the fit without a constraint. At that radius itself the
 # constraint is neither active nor inactive and the solution badly determined; a little beyond it is inactive.
@@ -44,7 +46,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         Sizes to try. "auto": 20 sizes in geometric progression, for numbers from 1 to that of the fit without a
         constraint, for radii from a thousandth of that of this fit to 1.1 times it.
     cv : int, splitter or iterable of (train, test) indices, default=None
-        None: five consecutive folds.
+        None: five consecutive folds, or one a row where there are fewer rows.
     selection : {"min", "one_se"}, default="min"
         "min": the smallest size whose mean squared error is within a relative 1e-6 of the lowest. "one_se": the
         smallest whose error is within one standard error (over folds) of the lowest.
@@ -153,13 +155,15 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         Raises
         ------
         ValueError
-            As `ProjectedReLURegressor.fit`; if the constraint has no size, or a size is not one that it accepts.
+            As `ProjectedReLURegressor.fit`; if the constraint has no size, or a size is not one that it accepts; if a
+            fold has no training row of positive weight, or there is only one row.
         """
         X, y, sample_weight = self._validated(X, y, sample_weight)
         family = L1Ball() if self.constraint is None else self.constraint
         if family.size_parameter is None:
             raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")
-        splits = list(check_cv(self.cv).split(X, y))
+        weights = np.ones(len(y), dtype=X.dtype) if sample_weight is None else sample_weight
+        splits = self._splits(X, y, weights)
         tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=len(splits))
         rows = Rows(X, y, sample_weight)
         self.sizes_ = self._grid(rows, family)
@@ -170,7 +174,6 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             max_iter=self.max_iter,
             tol=self.tol,
         )
-        weights = np.ones(len(y), dtype=X.dtype) if sample_weight is None else sample_weight
         folds = Parallel(n_jobs=self.n_jobs, return_as="generator")(
             delayed(_fold_errors)(solver, family, self.sizes_, X, y, weights, train, test) for train, test in splits
         )
@@ -191,6 +194,19 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         self._fit_set(rows, self.best_constraint_, tasks)
         tasks.end(dict)
         return self
+
+    def _splits(self, X, y, weights):
+        """Return the (train, test) indices of the folds that have a test row of positive weight."""
+        if len(y) < 2:
+            raise ValueError(f"cross-validation needs at least two rows, got n_samples={len(y)}")
+        splitter = check_cv(min(N_FOLDS, len(y)) if self.cv is None else self.cv)
+        splits = [(train, test) for train, test in splitter.split(X, y) if np.any(weights[test])]
+        if not splits:
+            raise ValueError("cv: no fold has a test row of positive weight")
+        for k, (train, _) in enumerate(splits):
+            if not np.any(weights[train]):
+                raise ValueError(f"cv: fold {k} has no training row of positive weight")
+        return splits
 
     def _grid(self, rows, family):
         """Return the sizes to try, increasing."""
@@ -236,6 +252,8 @@ def _fold_errors(solver, family, sizes, X, y, weights, train, test):
     planes, n_failed = [], 0
     for size in sizes:
         result, as_it_should = solver._solve(objective, family.resized(size.item()), theta)
+        if result.stop_reason == INTERRUPTED:
+            raise KeyboardInterrupt
         theta = result.parameters
         n_failed += not as_it_should
         planes.append(objective.coefficients(theta))

@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 
+INTERRUPTED = "interrupted by the user"
+
+
 class Iterate(NamedTuple):
     """One iteration of a method.
 
@@ -101,7 +104,7 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
                 if reason:
                     break
     except KeyboardInterrupt:
-        reason = "interrupted by the user"
+        reason = INTERRUPTED
     if last is None:
         return Result(start, [np.inf], 1, np.inf, False, reason)
     parameters = last.parameters if converged else best[1]

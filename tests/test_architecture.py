@@ -1,0 +1,325 @@
+"""The house rules of shared design: arrows run downwards, names are pinned, files and functions stay small."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import skrelu
+from skrelu import constraints, datasets, metrics, plotting
+
+ROOT = Path(skrelu.__file__).parent
+# The floors of the house, from the top; an entry stands for a module or a package with all its modules.
+FLOORS = [
+    ["__main__", "_cli"],
+    ["__init__"],
+    ["plotting", "projected", "projected_cv", "one_hidden_layer", "quadratic", "two_layer"],
+    ["solvers", "starts"],
+    ["moments", "tensors", "networks"],
+    ["rows", "activations", "constraints", "_compat", "datasets", "metrics"],
+]
+LINES_OF_A_FILE = 400
+LINES_OF_A_FUNCTION = 50
+
+
+def module_name(path):
+    """Return the dotted name of a file, ``skrelu.__init__`` for that of the package itself."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    if len(parts) > 1 and parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(("skrelu", *parts))
+
+
+MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def imports(tree):
+    """Yield (line, module, name or None, level) for every import of a module, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name, None, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, node.module or "", alias.name, node.level) for alias in node.names)
+
+
+def targets(tree):
+    """Yield (line, module of skrelu) for every import of our own."""
+    for line, module, name, _ in imports(tree):
+        if module.split(".")[0] != "skrelu":
+            continue
+        if f"{module}.{name}" in MODULES:
+            yield line, f"{module}.{name}"
+        else:
+            yield line, "skrelu.__init__" if module == "skrelu" else module
+
+
+def floor(name):
+    part = name.split(".")[1]
+    floors = [i for i, parts in enumerate(FLOORS) if part in parts]
+    assert floors, f"{name} has no floor: give it one in FLOORS"
+    return floors[0]
+
+
+def private_sklearn(tree):
+    for line, module, name, _ in imports(tree):
+        parts = [*module.split("."), *([name] if name else [])]
+        if parts[0] == "sklearn" and any(part.startswith("_") for part in parts):
+            yield f"{line}: {'.'.join(parts)}"
+
+
+# arrows
+
+
+def test_the_scan_sees_the_package():
+    assert {"skrelu.__init__", "skrelu.rows", "skrelu.constraints", "skrelu.solvers.loop", "skrelu._cli.parser"} <= set(
+        MODULES
+    )
+    assert (True, "skrelu.rows") in {(line > 0, target) for line, target in targets(TREES["skrelu.projected"])}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_downwards(name):
+    upward = [f"line {line}: {target}" for line, target in targets(TREES[name]) if floor(target) < floor(name)]
+    assert not upward, f"{name} imports from above: {upward}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_our_imports_exist(name):
+    missing = [target for _, target in targets(TREES[name]) if target not in MODULES]
+    assert not missing
+
+
+def test_there_is_no_import_cycle():
+    graph = {name: {target for _, target in targets(tree)} - {name} for name, tree in TREES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_no_module_imports_itself():
+    assert not [name for name, tree in TREES.items() if name in {target for _, target in targets(tree)}]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_relative_and_no_star_imports(name):
+    assert not [line for line, _, imported, level in imports(TREES[name]) if level > 0 or imported == "*"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_compat_imports_private_names_of_sklearn(name):
+    private = list(private_sklearn(TREES[name]))
+    assert bool(private) == (name == "skrelu._compat"), private
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_tensors_imports_tensorly(name):
+    users = [line for line, module, _, _ in imports(TREES[name]) if module.split(".")[0] == "tensorly"]
+    assert not users or name == "skrelu.tensors"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_dynamic_imports(name):
+    """Imports that the scan cannot see are not allowed."""
+    called = {ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
+    assert not called & {"__import__", "import_module", "importlib.import_module", "exec", "eval"}
+
+
+OPTIONAL = ["pandas", "matplotlib", "rich", "skops", "dask", "torch", "cupy", "tensorly", "cvxpy", "pytest"]
+
+
+
+
+def at_import_time(tree):
+    """Yield the nodes that run when a module is imported: all but the bodies of functions."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from at_import_time(node)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_optional_packages_are_imported_inside_functions_only(name):
+    tree = ast.Module([node for node in at_import_time(TREES[name]) if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    packages = {module.split(".")[0] for _, module, _, _ in imports(tree)}
+    assert not packages & (set(OPTIONAL) - ({"tensorly"} if name == "skrelu.tensors" else set()))
+
+
+@pytest.mark.parametrize("modules", [["skrelu"], [name.removesuffix(".__init__") for name in MODULES]])
+def test_the_package_imports_without_the_optional_packages(modules):
+    """As on a machine that lacks them (scikit-learn itself uses pandas and rich where they are found)."""
+    code = f"""
+import importlib, sys
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {[name for name in OPTIONAL if name != "tensorly"]}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Lacking())
+for name in {modules}:
+    importlib.import_module(name)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent)
+    assert run.returncode == 0, run.stderr
+
+
+# names
+
+
+def public_names(module):
+    """Return the names that a module defines itself and does not hide."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def test_public_names_of_the_package():
+    assert skrelu.__all__ == [
+        "ProjectedReLURegressor",
+        "ProjectedReLURegressorCV",
+        "constraints",
+        "datasets",
+        "metrics",
+        "plotting",
+    ]
+    for name in skrelu.__all__:
+        assert getattr(skrelu, name) is not None
+
+
+def test_public_names_of_the_rooms():
+    assert constraints.__all__ == [
+        "Box",
+        "GroupL0Ball",
+        "GroupL1Ball",
+        "L0Ball",
+        "L1Ball",
+        "L2Ball",
+        "LowRank",
+        "Monotone",
+        "Nonnegative",
+        "NonnegativeSparse",
+        "NuclearBall",
+        "Simplex",
+        "Subspace",
+        "TotalVariationBall",
+    ]
+    assert public_names(metrics) == {"recovery_error", "support_score"}
+    assert public_names(datasets) == {"make_relu_regression", "ReLUTeacher"}
+    assert public_names(plotting) == {"ConvergenceDisplay", "RecoveryDisplay"}
+
+
+# Before the star positional, after it keyword only.
+COMMON = "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, warm_start=False, verbose=0"
+SIGNATURES = {
+    "ProjectedReLURegressor": f"(constraint=None, *, solver='auto', step_size='auto', {COMMON})",
+    "ProjectedReLURegressorCV": (
+        "(constraint=None, *, sizes='auto', cv=None, selection='min', n_jobs=None, "
+        f"solver='auto', step_size='auto', {COMMON})"
+    ),
+    "constraints.Box": "(lower=0.0, upper=1.0)",
+    "constraints.GroupL0Ball": "(groups, n_groups=1)",
+    "constraints.GroupL1Ball": "(groups, radius=1.0)",
+    "constraints.L0Ball": "(n_nonzero=1)",
+    "constraints.L1Ball": "(radius=1.0)",
+    "constraints.L2Ball": "(radius=1.0)",
+    "constraints.LowRank": "(shape, rank=1)",
+    "constraints.Monotone": "(increasing=True)",
+    "constraints.Nonnegative": "()",
+    "constraints.NonnegativeSparse": "(n_nonzero=1)",
+    "constraints.NuclearBall": "(shape, radius=1.0)",
+    "constraints.Simplex": "(radius=1.0)",
+    "constraints.Subspace": "(basis)",
+    "constraints.TotalVariationBall": "(radius=1.0)",
+    "metrics.recovery_error": "(coef_true, coef, *, sign_invariant=False, scale_invariant=False)",
+    "metrics.support_score": "(coef_true, coef, *, threshold=0.0)",
+    "datasets.make_relu_regression": (
+        "(n_samples=100, n_features=100, *, n_nonzero=10, coef=None, bias=0.0, noise=0.0, "
+        "return_teacher=False, random_state=None)"
+    ),
+}
+
+
+def resolve(name):
+    value = skrelu
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name):
+    value = resolve(name)
+    if isinstance(value, type) and value.__init__ is object.__init__:
+        assert SIGNATURES[name] == "()"
+    else:
+        assert str(inspect.signature(value)) == SIGNATURES[name]
+
+
+PUBLIC = [
+    *(name for name in skrelu.__all__ if isinstance(getattr(skrelu, name), type)),
+    *(f"constraints.{name}" for name in constraints.__all__),
+    *(
+        f"{module.__name__.removeprefix('skrelu.')}.{name}"
+        for module in (datasets, metrics, plotting)
+        for name in sorted(public_names(module))
+    ),
+]
+
+
+def test_every_public_callable_has_a_pinned_signature():
+    displays_and_teachers = {"plotting.ConvergenceDisplay", "plotting.RecoveryDisplay", "datasets.ReLUTeacher"}
+    assert set(PUBLIC) - displays_and_teachers == set(SIGNATURES)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_docstring_has_an_example_that_runs(name):
+    doc = inspect.getdoc(resolve(name)) or ""
+    assert "\nExamples\n--------\n" in doc
+    assert ">>> " in doc.split("\nExamples\n--------\n")[1]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_is(name):
+    doc = ast.get_docstring(TREES[name])
+    assert doc
+    assert doc.split("\n")[0].endswith((".", "`.", ":"))
+
+
+def test_modules_on_disk_are_those_that_python_finds():
+    found = {"skrelu.__init__", *(module.name for module in pkgutil.walk_packages(skrelu.__path__, "skrelu."))}
+    assert found == set(MODULES)
+    for name in MODULES:
+        assert importlib.util.find_spec(name.removesuffix(".__init__")) is not None
+
+
+# sizes
+
+
+def test_no_file_is_long():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: length for name, length in lengths.items() if length > LINES_OF_A_FILE} == {}
+
+
+def length_without_docstring(function):
+    doc = function.body[0] if ast.get_docstring(function) else None
+    return function.end_lineno - function.lineno + 1 - (doc.end_lineno - doc.lineno + 1 if doc else 0)
+
+
+def test_no_function_is_long():
+    """Without docstring and decorators; signature, comments and blank lines count."""
+    long = {
+        f"{name}.{node.name}": length_without_docstring(node)
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and length_without_docstring(node) > LINES_OF_A_FUNCTION
+    }
+    assert long == {}
