@@ -24,13 +24,14 @@ def show(table):
         return
     console = Console()
     if not console.is_terminal:
-        console = Console(width=160)
+        console = Console(width=175)
     rich_table = Table(title=escape(table.title), title_justify="left", title_style="bold")
     for name in table.columns:
         rich_table.add_column(name, justify="left" if name in ("method", "set", "dtype") else "right")
     for i, row in enumerate(table.rows):
-        last = i + 1 == len(table.rows) or table.rows[i + 1][0] != row[0]
-        rich_table.add_row(*map(escape, row), end_section=last and table.columns[1] == "method")
+        key = table.columns.index("method") if "method" in table.columns else 0
+        last = i + 1 == len(table.rows) or table.rows[i + 1][:key] != row[:key]
+        rich_table.add_row(*map(escape, row), end_section=last and "method" in table.columns)
     console.print(rich_table)
     console.print(escape(table.note), style="dim", highlight=False)
     console.print()
