@@ -135,8 +135,6 @@ def test_no_dynamic_imports(name):
 OPTIONAL = ["pandas", "matplotlib", "rich", "skops", "dask", "torch", "cupy", "tensorly", "cvxpy", "pytest"]
 
 
-
-
 def at_import_time(tree):
     """Yield the nodes that run when a module is imported: all but the bodies of functions."""
     for node in ast.iter_child_nodes(tree):
@@ -147,7 +145,9 @@ def at_import_time(tree):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_optional_packages_are_imported_inside_functions_only(name):
-    tree = ast.Module([node for node in at_import_time(TREES[name]) if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    tree = ast.Module(
+        [node for node in at_import_time(TREES[name]) if isinstance(node, ast.Import | ast.ImportFrom)], []
+    )
     packages = {module.split(".")[0] for _, module, _, _ in imports(tree)}
     assert not packages & (set(OPTIONAL) - ({"tensorly"} if name == "skrelu.tensors" else set()))
 

@@ -528,7 +528,9 @@ def test_a_weight_is_that_many_copies(units, variant, storage):
     X, y, _ = table(17)
     counts = np.random.default_rng(17).integers(0, 4, size=len(y))
     weighted = network(STORAGES[storage](X), y, counts.astype(float), units=units, variant=variant)
-    repeated = network(STORAGES[storage](np.repeat(X, counts, axis=0)), np.repeat(y, counts), units=units, variant=variant)
+    repeated = network(
+        STORAGES[storage](np.repeat(X, counts, axis=0)), np.repeat(y, counts), units=units, variant=variant
+    )
     theta = start(weighted, 17, 0.3)
     assert weighted.rows.weight_sum == repeated.rows.weight_sum
     for a, b in zip(weighted.value_and_gradient(theta), repeated.value_and_gradient(theta), strict=True):
@@ -543,7 +545,9 @@ def test_a_weight_is_that_many_copies(units, variant, storage):
 def test_sparse_is_dense(units, variant, storage):
     X, y, weight = table(18)
     X *= np.random.default_rng(18).random(X.shape) < 0.4
-    one, other = (network(store(X), y, weight, units=units, variant=variant) for store in (np.asarray, STORAGES[storage]))
+    one, other = (
+        network(store(X), y, weight, units=units, variant=variant) for store in (np.asarray, STORAGES[storage])
+    )
     theta = start(one, 18, 0.3)
     for a, b in zip(one.value_and_gradient(theta), other.value_and_gradient(theta), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)

@@ -240,7 +240,9 @@ def test_convergence_wins_over_the_watcher():
     assert "tol" in result.stop_reason
 
 
-@pytest.mark.parametrize(("verbose", "numbers"), [(0, []), (1, [10, 20]), (5, list(range(2, 26, 2))), (99, [*range(1, 26)])])
+@pytest.mark.parametrize(
+    ("verbose", "numbers"), [(0, []), (1, [10, 20]), (5, list(range(2, 26, 2))), (99, [*range(1, 26)])]
+)
 def test_verbose_prints_every_so_many_iterations(capsys, verbose, numbers):
     run(toy(np.arange(25.0)), max_iter=25, verbose=verbose)
     lines = capsys.readouterr().out.splitlines()
@@ -426,9 +428,13 @@ def test_newton_direction_minimises_a_singular_model(name, intercept):
     if intercept:
         X, constraint, theta = np.column_stack([X, np.ones(len(X))]), FreeIntercept(constraint), np.append(theta, 0.3)
     face = constraint.face(theta)
-    B = face.basis.toarray() if sparse.issparse(face.basis) else np.eye(len(theta))[:, face.basis] if (
-        face.basis.dtype.kind == "i"
-    ) else face.basis
+    B = (
+        face.basis.toarray()
+        if sparse.issparse(face.basis)
+        else np.eye(len(theta))[:, face.basis]
+        if (face.basis.dtype.kind == "i")
+        else face.basis
+    )
     gradient = objective.value_and_gradient(theta)[1]
     step = newton_direction(objective, face, theta, gradient)
     multiplier = -(gradient @ face.normal) / (face.normal @ face.normal)
@@ -518,7 +524,9 @@ def test_spectral_newton_reaches_a_certified_optimum(monkeypatch, name, fit_inte
     space = FreeIntercept(constraint) if fit_intercept else constraint
     if route == "gradients only":
         projection = constraint.project
-        space = CallableSet(lambda w: np.append(projection(w[:-1]), w[-1])) if fit_intercept else CallableSet(projection)
+        space = (
+            CallableSet(lambda w: np.append(projection(w[:-1]), w[-1])) if fit_intercept else CallableSet(projection)
+        )
     for seed in range(4):
         X, y, weight = linear_table(seed, n=25 if seed % 2 else 80)
         problem = Problem(least_squares(X, y, weight, fit_intercept), space)
@@ -593,32 +601,34 @@ def test_spectral_newton_from_an_optimum_stays(name):
 
 
 def restricted_optimum(X, y, support):
-    """Return the least squares of positive y on the columns of the support."""
-    coef = np.linalg.lstsq(X[:, support], y, rcond=None)[0]
-    return np.mean((X[:, support] @ coef - y) ** 2) / 2
+    """Return the least squares of positive y on the columns of the support and a constant."""
+    A = np.column_stack([X[:, support], np.ones(len(X))])
+    return np.mean((A @ np.linalg.lstsq(A, y, rcond=None)[0] - y) ** 2) / 2
 
 
 @pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("correlated", [False, True])
-def test_pursuit_finds_the_global_optimum_over_all_supports(size, correlated):
+@pytest.mark.parametrize(("common", "planted"), [(0.0, True), (0.0, False), (0.7, True), (0.7, False), (1.5, True)])
+def test_pursuit_finds_the_global_optimum_over_all_supports(size, planted, common):
     """All targets positive: the majorant is least squares, whose best subset brute force knows.
 
-    An excursion must lower the objective by `MARGIN`, relatively: a support that is worse by less counts as found.
+    The columns share a factor, which correlates them by common^2 / (1 + common^2). An excursion must lower the
+    objective by `MARGIN`, relatively: a support that is worse by less counts as found.
     """
-    d, found, seeds = 8, 0, 40
+    d, n, found, seeds = 8, 30, 0, 40
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        X = rng.standard_normal((30, d))
-        if correlated:
-            X = X + 0.7 * rng.standard_normal((30, 1))
-        y = 1 + np.abs(X[:, :size].sum(axis=1) + rng.standard_normal(30))
+        X = rng.standard_normal((n, d)) + common * rng.standard_normal((n, 1))
+        signal = X[:, :size].sum(axis=1) + rng.standard_normal(n)
+        y = 15 + signal if planted else 1 + np.abs(signal)
         best = min(restricted_optimum(X, y, list(support)) for support in itertools.combinations(range(d), size))
-        start = np.zeros(d)
-        problem = Problem(least_squares(X, y), L0Ball(size))
+        objective = SingleReLU.standardised(Rows(X, y), True, diagonal=True).variant(majorant=True)
+        start = np.zeros(d + 1)
+        problem = Problem(objective, FreeIntercept(L0Ball(size)))
         result = iterate(pursuit(problem, start), start, max_iter=1000, tol=1e-10, criterion="c")
         assert result.converged
-        assert np.count_nonzero(result.parameters) <= size
-        value = np.mean((X @ result.parameters - y) ** 2) / 2
+        w, b = objective.coefficients(result.parameters)
+        assert np.count_nonzero(w) <= size
+        value = np.mean((X @ w + b - y) ** 2) / 2
         assert value >= best * (1 - 1e-12)
         found += value <= best * (1 + MARGIN)
     assert found >= 0.95 * seeds
@@ -884,7 +894,5 @@ def test_search_survives_trials_that_overflow():
     problem = Problem(least_squares(X, y, weight), WholeSpace())
     point = problem.at(np.zeros(D))
     with np.errstate(over="ignore", invalid="ignore"):
-        found = problem.search(
-            lambda a: point.theta - (np.inf if a > 0.1 else 0.1 * a) * point.gradient, point.value
-        )
+        found = problem.search(lambda a: point.theta - (np.inf if a > 0.1 else 0.1 * a) * point.gradient, point.value)
     assert found.value < point.value

@@ -27,10 +27,12 @@ BLOCKS = {
 
 def parse(arguments=None):
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=None, help="trials a setting (None: 20; --quick: 3)")
-    parser.add_argument("--only", nargs="+", choices=BLOCKS, default=list(BLOCKS), help="blocks to run")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the linear algebra")
+    parser = argparse.ArgumentParser(description=__doc__.split(" One command")[0])
+    parser.add_argument("--seeds", type=int, help="trials a setting (default 20; with --quick 3)")
+    parser.add_argument(
+        "--only", nargs="+", choices=BLOCKS, default=list(BLOCKS), help="blocks to run (default all)", metavar="NAME"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of the linear algebra (default 1)")
     parser.add_argument("--quick", action="store_true", help="less of everything, in under a minute")
     parser.add_argument("--json", help="file for all records, with versions and the machine")
     parser.add_argument("--plot", help="file for the picture: success rate against n")

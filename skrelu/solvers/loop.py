@@ -67,6 +67,7 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
         Returned when the first iteration already fails.
     max_iter : int
     tol : float
+        Negative: all `max_iter` iterations are run.
     criterion : str
         Formula of the criterion, for the sentence in `stop_reason`.
     watch : callable (n_iter, parameters) -> bool, optional
@@ -99,7 +100,8 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
                 if watch is not None and watch(n_iter, last.parameters) and not reason:
                     reason = "stopped by a callback"
                 if not reason and n_iter >= max_iter:
-                    reason = f"max_iter = {max_iter} reached with {criterion} = {last.criterion:.3g} > tol = {tol:.3g}"
+                    goal = f" > tol = {tol:.3g}" if tol >= 0 else ""
+                    reason = f"max_iter = {max_iter} reached with {criterion} = {last.criterion:.3g}{goal}"
                 if reason:
                     break
     except KeyboardInterrupt:
