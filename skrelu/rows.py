@@ -12,7 +12,7 @@ from scipy import sparse
 
 # Bytes of X in one block: small enough to stay in the cache between the two products of a pass (X_b w, then r' X_b), so
 # that a pass reads X from memory once; large enough that the overhead of a block is small beside its products.
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**21
 
 
 class Rows:
@@ -101,8 +101,10 @@ def _csr_view(X, i, j):
 
 def _mean_square(X, s, mean, unit):
     if not sparse.issparse(X):
-        Z = (X - mean) / unit
-        return np.einsum("i,ij,ij->j", s, Z, Z)
+        Z = X - mean
+        Z /= unit
+        Z *= Z
+        return s @ Z
     # Stored entries about the mean, plus the weight of the entries that are not stored times the mean squared.
     column = X.indices if X.format == "csr" else np.repeat(np.arange(X.shape[1]), np.diff(X.indptr))
     row = X.indices if X.format == "csc" else np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))

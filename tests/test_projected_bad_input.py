@@ -173,7 +173,10 @@ def test_sets_that_do_not_fit(constraint, message, solver):
 @pytest.mark.parametrize(
     ("projection", "message"),
     [
-        (lambda w: w[:-1], re.escape("constraint: the callable must return an array of the shape of its argument, (4,)")),
+        (
+            lambda w: w[:-1],
+            re.escape("constraint: the callable must return an array of the shape of its argument, (4,)"),
+        ),
         (lambda w: w[:, None], "constraint: the callable must return an array of the shape"),
         (lambda w: float(w @ w), "constraint: the callable must return an array of the shape"),
         (lambda w: None, "constraint: the callable must return"),
@@ -310,7 +313,9 @@ def test_the_answer_scales_with_the_data(parameters, factor, target_factor):
 
 
 @pytest.mark.parametrize(("factor", "target_factor"), [(1e150, 1e150), (1e200, 1e200), (1e300, 1.0), (1.0, 1e200)])
-@pytest.mark.parametrize("parameters", [VARIANTS[name] for name in ("auto", "gd", "L1Ball")], ids=["auto", "gd", "L1Ball"])
+@pytest.mark.parametrize(
+    "parameters", [VARIANTS[name] for name in ("auto", "gd", "L1Ball")], ids=["auto", "gd", "L1Ball"]
+)
 def test_squares_that_overflow_are_an_error_or_a_finite_fit(parameters, factor, target_factor):
     try:
         fit(parameters, factor * X, target_factor * Y)

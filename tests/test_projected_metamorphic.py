@@ -109,7 +109,9 @@ def test_the_units_of_the_columns_do_not_matter_where_the_set_is_a_cone_of_coord
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e5])
-@pytest.mark.parametrize("ball", ["L1Ball", "L2Ball", "GroupL1Ball", "Simplex", "TotalVariationBall", "NuclearBall", "Box"])
+@pytest.mark.parametrize(
+    "ball", ["L1Ball", "L2Ball", "GroupL1Ball", "Simplex", "TotalVariationBall", "NuclearBall", "Box"]
+)
 def test_a_ball_in_other_units(ball, factor):
     """Columns multiplied by a factor and the radius divided by it, or target and radius multiplied: the same model."""
     X, y, s = data()

@@ -259,7 +259,9 @@ def test_a_permutation_of_the_columns_permutes_the_weights(constraint, parameter
 
 
 def n_exact(seeds, n, constraint_of, d=1000, s=20):
-    return sum(relative_error(w, fit(constraint_of(w), X, y).coef_) < 1e-10 for X, y, w in (planted(i, n, d, s) for i in seeds))
+    return sum(
+        relative_error(w, fit(constraint_of(w), X, y).coef_) < 1e-10 for X, y, w in (planted(i, n, d, s) for i in seeds)
+    )
 
 
 def l0_of(w):
@@ -344,7 +346,11 @@ PLANTS = {
     "GroupL1Ball": (grouped_weights, group_l1_ball, None),
     "Nonnegative": (lambda rng: np.abs(sparse_weights(rng, 100, 10)), lambda w: constraints.Nonnegative(), None),
     "Box": (lambda rng: np.clip(rng.standard_normal(100), -0.3, 0.3), lambda w: constraints.Box(-0.3, 0.3), None),
-    "Simplex": (lambda rng: np.append(rng.dirichlet(np.ones(10)), np.zeros(190)), lambda w: constraints.Simplex(1.0), None),
+    "Simplex": (
+        lambda rng: np.append(rng.dirichlet(np.ones(10)), np.zeros(190)),
+        lambda w: constraints.Simplex(1.0),
+        None,
+    ),
     "Subspace": (lambda rng: BASIS @ rng.standard_normal(10), lambda w: constraints.Subspace(BASIS), None),
     "Monotone": (monotone_weights, lambda w: constraints.Monotone(), None),
     "TotalVariationBall": (

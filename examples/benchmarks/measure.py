@@ -9,13 +9,14 @@ import warnings
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
+import skrelu
 from skrelu.datasets import make_relu_regression
 from skrelu.metrics import recovery_error
 from skrelu.networks import SingleReLU
@@ -241,12 +242,7 @@ def interleaved(functions, rounds):
 
 def machine():
     """Return versions of the software and what is known of the machine."""
-    packages = {}
-    for name in ("skrelu", "numpy", "scipy", "scikit-learn"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
+    packages = {name: version(name) for name in ("numpy", "scipy", "scikit-learn")} | {"skrelu": skrelu.__version__}
     here = Path(__file__).parent
     commit = _output("git", "-C", str(here), "rev-parse", "HEAD")
     changed = _output("git", "-C", str(here), "status", "--porcelain", "skrelu")

@@ -1,5 +1,6 @@
 """What a constraint set promises: a projection, the face at a point, and its image under a change of units."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,8 @@ class Constraint(BaseEstimator):
 
     def resized(self, size):
         """Return the set of the same family with another size."""
-        return clone(self).set_params(**{f"{self.size_parameter}": size})
+        other = copy(self)
+        return other.set_params(**{f"{self.size_parameter}": size})
 
     def size_of(self, w):
         """Return the size of the smallest set of the family that contains w, where there is a `size_parameter`."""

@@ -13,6 +13,9 @@ def largest(score, n):
     if n == 0:
         return np.arange(0)
     threshold = np.partition(score, -n)[-n]
+    kept = np.flatnonzero(score >= threshold)
+    if kept.size == n:
+        return kept
     above = np.flatnonzero(score > threshold)
     level = np.flatnonzero(score == threshold)[: n - above.size]
     return np.sort(np.concatenate([above, level]))

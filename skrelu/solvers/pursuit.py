@@ -13,6 +13,7 @@ MARGIN = 1e-3  # an excursion wins only if it lowers the objective by more than 
 THRESHOLDING_STEPS = 30  # on one set, at most; the faces repeat after a handful
 IDLE_STEPS = 4  # thresholding steps without a new lowest objective, at most
 NEWTON_STEPS = 2  # on each new face, at most
+SOLVED = 1e-8  # decrease of the gradient within the face by which one of them counts as exact
 POLISHING_STEPS = 20  # on the last face, at most
 
 
@@ -109,6 +110,7 @@ def _threshold(problem, point):
             return
         candidate = constraint.project(point.theta - point.gradient / (point.curvature or 1))
         face = constraint.face(candidate).basis
+        restrict, _ = face_maps(face, candidate)
         key = face.tobytes() if face.ndim == 1 else None
         if key in seen:
             return
@@ -118,7 +120,9 @@ def _threshold(problem, point):
             new = newton_point(problem, point)
             if new is None:
                 break
-            point = new
+            before, point = point, new
+            if np.linalg.norm(restrict(new.gradient)) <= SOLVED * np.linalg.norm(restrict(before.gradient)):
+                break
         if key is None and not point.value < value * (1 - MARGIN):
             return
         seen.add(key)
