@@ -346,6 +346,21 @@ def test_adaptive_gradient_descent_halves_for_good():
     assert factor < 0.5
 
 
+@pytest.mark.parametrize("scale", [1e100, 1e160])
+def test_adaptive_gradient_descent_never_halves_for_ever(scale):
+    """Where the gradient overflows no step is short enough: the method must yield what it has."""
+    X, y = planted_table(4, 50, np.ones(3))
+    objective, calls = SingleReLU(Rows(scale * X, scale * y), fit_intercept=False), itertools.count()
+
+    class Patient:
+        def value_and_gradient(self, theta):
+            assert next(calls) < 5000, "still halving"
+            return objective.value_and_gradient(theta)
+
+    with np.errstate(all="ignore"):
+        next(projected_gradient(Patient(), WholeSpace(), np.zeros(3), step_size="auto"))
+
+
 def test_gradient_descent_that_stands_still_says_so():
     X, y = planted_table(4, 30, np.ones(3))
     objective = SingleReLU(Rows(X, -y), fit_intercept=False)
@@ -356,12 +371,15 @@ def test_gradient_descent_that_stands_still_says_so():
 # Newton directions
 
 
+def dense_basis(face, size):
+    if sparse.issparse(face.basis):
+        return face.basis.toarray()
+    return np.eye(size)[:, face.basis] if face.basis.dtype.kind == "i" else face.basis
+
+
 def kkt_step(X, weight, slope, face, theta, gradient):
     """Return the minimiser of the model on the face, by the full KKT system, and the multiplier."""
-    if sparse.issparse(face.basis):
-        B = face.basis.toarray()
-    else:
-        B = np.eye(len(theta))[:, face.basis] if face.basis.dtype.kind == "i" else face.basis
+    B = dense_basis(face, len(theta))
     p = weight / weight.sum()
     H = (X.T * (p * slope)) @ X
     model = B.T @ H @ B
@@ -417,6 +435,28 @@ def test_faces_cover_every_kind():
     assert {face.equation for face in faces} == {True, False}
 
 
+@pytest.mark.parametrize("name", [*CONVEX, *NONCONVEX])
+def test_a_free_intercept_adds_one_free_direction_to_the_face(name):
+    constraint = {**CONVEX, **NONCONVEX}[name]
+    theta = member(constraint, 5)
+    face, wider = constraint.face(theta), FreeIntercept(constraint).face(np.append(theta, 0.3))
+    unit = np.eye(D + 1)
+    B = unit[:, :D] @ dense_basis(face, D)
+    np.testing.assert_array_equal(dense_basis(wider, D + 1), np.column_stack([B, unit[:, D]]))
+    assert wider.equation == face.equation
+    if face.normal is None:
+        assert wider.normal is None
+    else:
+        np.testing.assert_array_equal(wider.normal, np.append(face.normal, 0))
+    if face.curvature is None:
+        assert wider.curvature is None
+    else:
+        full = [c if c.ndim == 2 else np.diag(c) for c in (face.curvature, wider.curvature)]
+        np.testing.assert_array_equal(full[1][:-1, :-1], full[0])
+        assert not full[1][-1].any()
+        assert not full[1][:, -1].any()
+
+
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("name", ["l1", "simplex", "variation", "nuclear", "group l1"])
 def test_newton_direction_minimises_a_singular_model(name, intercept):
@@ -428,13 +468,7 @@ def test_newton_direction_minimises_a_singular_model(name, intercept):
     if intercept:
         X, constraint, theta = np.column_stack([X, np.ones(len(X))]), FreeIntercept(constraint), np.append(theta, 0.3)
     face = constraint.face(theta)
-    B = (
-        face.basis.toarray()
-        if sparse.issparse(face.basis)
-        else np.eye(len(theta))[:, face.basis]
-        if (face.basis.dtype.kind == "i")
-        else face.basis
-    )
+    B = dense_basis(face, len(theta))
     gradient = objective.value_and_gradient(theta)[1]
     step = newton_direction(objective, face, theta, gradient)
     multiplier = -(gradient @ face.normal) / (face.normal @ face.normal)
