@@ -17,6 +17,13 @@ class ReLUTeacher:
         The weights w*.
     intercept_ : float
         The bias b.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrelu.datasets import ReLUTeacher
+    >>> ReLUTeacher(np.array([1.0, -1.0]), 0.5).predict([[2.0, 1.0], [0.0, 3.0]])
+    array([1.5, 0. ])
     """
 
     coef_: np.ndarray

@@ -82,7 +82,7 @@ class SingleReLU:
         center, size = rows.column_statistics(centered=fit_intercept)
         rounding = 16 * np.finfo(rows.dtype).eps * np.abs(center)
         # A column without variation keeps its unit: its gradient is zero, so its weight stays where it is.
-        scale = np.where(size > rounding, size, np.maximum(np.abs(center), 1 * (center == 0)))
+        scale = np.where(size > rounding, size, np.where(center == 0, rows.dtype.type(1), np.abs(center)))
         varying = size[size > rounding]
         if not diagonal:
             scale = np.full_like(size, varying.max() if len(varying) else 1)

@@ -1,5 +1,6 @@
 """One ReLU whose weights lie in a structured set: `ProjectedReLURegressor`."""
 
+import math
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar
@@ -224,7 +225,9 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     def _objective(self, rows, constraint):
         """Return the network over the rows: in the user's units for the paper's iteration, else in the data's."""
         if self._is_gd:
-            return SingleReLU(rows, fit_intercept=self.fit_intercept)
+            # y in units of a power of two: the same iterates to the bit, without overflow of their squares.
+            power = math.ldexp(1.0, math.frexp(rows.target_scale())[1] - 1)
+            return SingleReLU(rows, target_scale=power, fit_intercept=self.fit_intercept)
         return SingleReLU.standardised(rows, self.fit_intercept, diagonal=constraint.diagonal)
 
     def _solve(self, objective, constraint, theta, *, continued=False, watch=None):
@@ -266,10 +269,12 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         # Rounding in the change of units may have left K by the last digit.
         self.coef_, self.intercept_ = constraint.project(w), b
         self.n_iter_, self.converged_, self.stop_reason_ = result.n_iter, result.converged, result.stop_reason
-        self.loss_curve_ = [value * objective.target_scale**2 for value in result.loss_curve]
-        plain = SingleReLU(rows, fit_intercept=self.fit_intercept)
-        self.loss_, gradient, _ = plain.value_and_gradient(plain.parameters(self.coef_, b))
-        step = constraint.project(self.coef_ - gradient[: rows.n_features])
+        unit = objective.target_scale
+        self.loss_curve_ = [value * unit * unit for value in result.loss_curve]
+        plain = SingleReLU(rows, target_scale=unit, fit_intercept=self.fit_intercept)
+        loss, gradient, _ = plain.value_and_gradient(plain.parameters(self.coef_, b))
+        self.loss_ = loss * unit * unit
+        step = constraint.project(self.coef_ - gradient[: rows.n_features] * unit)
         self.optimality_ = float(np.linalg.norm(self.coef_ - step))
 
 

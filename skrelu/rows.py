@@ -60,13 +60,17 @@ class Rows:
         """Return the weighted means and root mean squares (about the means when `centered`, else about 0) of X.
 
         Two passes. Squares are taken relative to the mean absolute value of their column, so that they neither overflow
-        nor vanish at any scale of the data. Means are 0 when not `centered`.
+        nor vanish at any scale of the data. The second pass also corrects the rounding of the means in the first, so
+        that a constant column has a root mean square of rounding size. Means are 0 when not `centered`.
         """
-        mean, size = self.sum(lambda X, y, s: (s @ X, s @ abs(X)))
+        mean, unit = self.sum(lambda X, y, s: (s @ X, _weighted_size(X, s)))
+        unit = np.where(unit > 0, unit, 1)
         if not centered:
             mean = np.zeros_like(mean)
-        unit = np.where(size > 0, size, 1)
-        (square,) = self.sum(lambda X, y, s: (_mean_square(X, s, mean, unit),))
+        shift, square = self.sum(lambda X, y, s: _deviations(X, s, mean, unit))
+        if centered:
+            mean = mean + unit * shift
+            square = np.maximum(square - shift**2, 0)
         return mean, unit * np.sqrt(square)
 
     def target_scale(self):
@@ -81,6 +85,9 @@ class Rows:
 def _row_blocks(X):
     """Return (first row, end row, view of these rows) for each block of X."""
     n_samples, n_features = X.shape
+    if sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
     if sparse.issparse(X) and X.format != "csr":
         return [(0, n_samples, X)]
     row_bytes = X.data.nbytes // n_samples if sparse.issparse(X) else n_features * X.dtype.itemsize
@@ -93,24 +100,43 @@ def _row_blocks(X):
 
 
 def _csr_view(X, i, j):
-    """Return rows i to j of a CSR matrix without copying its entries."""
+    """Return rows i to j of a CSR matrix without copying its entries, as its constructor would."""
+    view = type(X)((j - i, X.shape[1]), dtype=X.dtype)
     start, end = X.indptr[i], X.indptr[j]
-    parts = (X.data[start:end], X.indices[start:end], X.indptr[i : j + 1] - start)
-    return type(X)(parts, shape=(j - i, X.shape[1]), copy=False)
+    view.data, view.indices, view.indptr = X.data[start:end], X.indices[start:end], X.indptr[i : j + 1] - start
+    return view
 
 
-def _mean_square(X, s, mean, unit):
+def _entries(X):
+    """Return the rows and the columns of the stored entries of a sparse block."""
+    along = np.repeat(np.arange(len(X.indptr) - 1), np.diff(X.indptr))
+    return (along, X.indices) if X.format == "csr" else (X.indices, along)
+
+
+def _weighted_size(X, s):
+    """Return ``sum_i s_i |x_i|``."""
+    if not sparse.issparse(X):
+        return s @ np.abs(X)
+    row, column = _entries(X)
+    return np.bincount(column, s[row] * np.abs(X.data), X.shape[1]).astype(X.dtype)
+
+
+def _deviations(X, s, mean, unit):
+    """Return ``sum_i s_i z_i`` and ``sum_i s_i z_i^2`` for ``z_i = (x_i - mean) / unit``."""
     if not sparse.issparse(X):
         Z = X - mean
         Z /= unit
+        first = s @ Z
         Z *= Z
-        return s @ Z
-    # Stored entries about the mean, plus the weight of the entries that are not stored times the mean squared.
-    column = X.indices if X.format == "csr" else np.repeat(np.arange(X.shape[1]), np.diff(X.indptr))
-    row = X.indices if X.format == "csc" else np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-    stored = np.bincount(column, s[row], X.shape[1])
-    square = np.bincount(column, s[row] * ((X.data - mean[column]) / unit[column]) ** 2, X.shape[1])
-    return (square + np.maximum(s.sum() - stored, 0) * (mean / unit) ** 2).astype(X.dtype)
+        return first, s @ Z
+    row, column = _entries(X)
+    z, weight, d = (X.data - mean[column]) / unit[column], s[row], X.shape[1]
+    # Weight of the entries that are not stored: exactly zero where all are.
+    all_stored = np.bincount(column, weight > 0, d) == np.count_nonzero(s)
+    absent = np.where(all_stored, 0, np.maximum(s.sum() - np.bincount(column, weight, d), 0))
+    first = np.bincount(column, weight * z, d) - absent * (mean / unit)
+    second = np.bincount(column, weight * z**2, d) + absent * (mean / unit) ** 2
+    return first.astype(X.dtype), second.astype(X.dtype)
 
 
 def column_blocks(X, basis):

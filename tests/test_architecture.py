@@ -173,7 +173,9 @@ for name in {modules}:
 
 
 def public_names(module):
-    """Return the names that a module defines itself and does not hide."""
+    """Return the names that a package lists, or that a module defines itself and does not hide."""
+    if hasattr(module, "__path__"):
+        return set(module.__all__)
     return {
         name
         for name, value in vars(module).items()

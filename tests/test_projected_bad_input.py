@@ -32,13 +32,13 @@ adaptive = pytest.mark.parametrize("parameters", ADAPTIVE.values(), ids=ADAPTIVE
 
 @pytest.fixture(autouse=True)
 def _bounded_number_of_passes(monkeypatch):
-    """An endless loop fails instead of hanging: no fit here needs 50 000 passes over 30 rows."""
+    """An endless loop fails instead of hanging: no fit here needs 20 000 passes over 30 rows."""
     original, passes = Rows.sum, 0
 
     def counted(self, f, *parameters):
         nonlocal passes
         passes += 1
-        assert passes < 50_000, "an endless loop"
+        assert passes < 20_000, "an endless loop"
         return original(self, f, *parameters)
 
     monkeypatch.setattr(Rows, "sum", counted)
@@ -68,16 +68,16 @@ def relative_error(model):
 def test_missing_and_infinite_values(bad, make):
     broken = X.copy()
     broken[3, 1] = bad
-    with pytest.raises(ValueError, match="X contains (NaN|infinity)"):
+    with pytest.raises(ValueError, match=r"X contains (NaN|infinity)"):
         ProjectedReLURegressor().fit(make(broken), Y)
     model = ProjectedReLURegressor().fit(X, Y)
-    with pytest.raises(ValueError, match="X contains (NaN|infinity)"):
+    with pytest.raises(ValueError, match=r"X contains (NaN|infinity)"):
         model.predict(make(broken))
     y = Y.copy()
     y[2] = bad
-    with pytest.raises(ValueError, match="y contains (NaN|infinity)"):
+    with pytest.raises(ValueError, match=r"y contains (NaN|infinity)"):
         ProjectedReLURegressor().fit(make(X), y)
-    with pytest.raises(ValueError, match="[Ww]eight.*(NaN|infinity)"):
+    with pytest.raises(ValueError, match=r"[Ww]eight.*(NaN|infinity)"):
         ProjectedReLURegressor().fit(make(X), Y, np.where(np.arange(30) == 2, bad, 1.0))
 
 
@@ -211,7 +211,7 @@ def test_a_callable_that_shrinks_forever_is_no_endless_loop(solver):
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("solver", ["auto", "gd"])
 def test_a_callable_that_projects_to_rounding_is_no_endless_loop(solver, seed):
-    """Projecting twice changes the last digit: at the optimum every step may raise the objective by a rounding error."""
+    """Projecting twice changes the last digit: at the optimum every step may raise the objective by rounding."""
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((30, 7))
     y = np.maximum(A @ rng.standard_normal(7), 0) + 0.1 * rng.standard_normal(30)
@@ -312,24 +312,25 @@ def test_the_answer_scales_with_the_data(parameters, factor, target_factor):
     np.testing.assert_allclose(scaled, plain.coef_, atol=1e-10)
 
 
+def finite_or_explained(parameters, X, y):
+    try:
+        fit(parameters, X, y)
+    except ValueError as error:
+        assert re.search(r"\b(X|y)\b.*(large|overflow|scale)", str(error))  # noqa: PT017 - either outcome is right
+
+
 @pytest.mark.parametrize(("factor", "target_factor"), [(1e150, 1e150), (1e200, 1e200), (1e300, 1.0), (1.0, 1e200)])
 @pytest.mark.parametrize(
     "parameters", [VARIANTS[name] for name in ("auto", "gd", "L1Ball")], ids=["auto", "gd", "L1Ball"]
 )
 def test_squares_that_overflow_are_an_error_or_a_finite_fit(parameters, factor, target_factor):
-    try:
-        fit(parameters, factor * X, target_factor * Y)
-    except ValueError as error:
-        assert re.search(r"\b(X|y)\b.*(large|overflow|scale)", str(error))  # noqa: PT017 - either outcome is right
+    finite_or_explained(parameters, factor * X, target_factor * Y)
 
 
 @pytest.mark.parametrize(("factor", "target_factor"), [(1e15, 1.0), (1.0, 1e15), (1e-15, 1.0), (1e30, 1e30)])
 @variants
 def test_single_precision_at_extreme_scales(parameters, factor, target_factor):
-    try:
-        fit(parameters, (factor * X).astype(np.float32), (target_factor * Y).astype(np.float32))
-    except ValueError as error:
-        assert re.search(r"\b(X|y)\b.*(large|overflow|scale)", str(error))  # noqa: PT017 - either outcome is right
+    finite_or_explained(parameters, (factor * X).astype(np.float32), (target_factor * Y).astype(np.float32))
 
 
 @adaptive
@@ -358,14 +359,15 @@ def test_a_diverging_descent_keeps_the_best_iterate_and_warns(K):
     assert model.loss_ <= min(0.5 * np.mean(Y**2), *model.loss_curve_) * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("interrupted_call", [1, 5])
 @pytest.mark.parametrize("parameters", [{}, {"solver": "gd"}, {"step_size": 0.5}])
-def test_an_interruption_keeps_the_best_so_far_and_warns(parameters):
+def test_an_interruption_keeps_the_best_so_far_and_warns(parameters, interrupted_call):
     n_calls = 0
 
     def interrupted(w):
         nonlocal n_calls
         n_calls += 1
-        if n_calls == 5:
+        if n_calls == interrupted_call:
             raise KeyboardInterrupt
         return L1Ball(1.5).project(w)
 
@@ -375,23 +377,9 @@ def test_an_interruption_keeps_the_best_so_far_and_warns(parameters):
     assert not model.converged_
     assert n_calls < 10
     assert 1 <= model.n_iter_ == len(model.loss_curve_)
-    assert model.loss_ < 0.5 * np.mean(Y**2)
-
-
-def test_an_interruption_at_the_first_call_leaves_a_usable_model():
-    n_calls = 0
-
-    def interrupted(w):
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls == 1:
-            raise KeyboardInterrupt
-        return w
-
-    with pytest.warns(ConvergenceWarning, match="interrupted by the user"):
-        model = ProjectedReLURegressor(interrupted).fit(X, Y)
-    assert model.n_iter_ == len(model.loss_curve_) == 1
     assert np.all(np.isfinite(model.predict(X)))
+    if interrupted_call == 5:
+        assert model.loss_ < 0.5 * np.mean(Y**2)
 
 
 def test_the_warning_names_criterion_value_tolerance_and_remedy():

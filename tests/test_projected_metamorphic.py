@@ -1,4 +1,4 @@
-"""What must not change, or change in a known way, when the data are transformed before `ProjectedReLURegressor` sees them."""
+"""What must not change, or change in a known way, when the data of `ProjectedReLURegressor` are transformed."""
 
 import warnings
 

@@ -751,6 +751,20 @@ def test_pursuit_is_feasible_and_monotone(name, fit_intercept, explore):
         assert values[-1] < 0.9 * values[0]
 
 
+@pytest.mark.parametrize("start", ["zero", "far"])
+@pytest.mark.parametrize("name", ["l0", "nonnegative sparse", "group l0"])
+def test_pursuit_solves_to_rounding_on_its_last_face(name, start):
+    """Noisy, no kinks: the gradient within the face is left at rounding level, whatever the stages before reached."""
+    for seed in range(10):
+        X, y = planted_table(seed, 50, member(NONCONVEX[name], seed), noise=0.5)
+        problem = Problem(SingleReLU(Rows(X, np.abs(y)), fit_intercept=False), NONCONVEX[name])
+        theta = np.zeros(D) if start == "zero" else member(NONCONVEX[name], 50 + seed)
+        *_, last = pursuit(problem, theta, explore=start == "zero")
+        face = problem.constraint.face(last.parameters)
+        assert np.linalg.norm(problem.at(last.parameters).gradient[face.basis]) < 1e-14 * len(y)
+        assert last.criterion < 1e-14 * len(y)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("name", NONCONVEX)
 def test_pursuit_recovers_planted_weights(name, fit_intercept):

@@ -29,7 +29,8 @@ def projected_gradient(objective, constraint, theta, *, step_size):
             mu = factor * (2 if t == 0 and at_zero else 1)
             new = constraint.project(theta - mu * 2 * gradient)
             new_value, new_gradient, _ = objective.value_and_gradient(new)
-            if not adaptive or new_value <= value or np.array_equal(new, theta):
+            # Written so that a value that is not a number ends the search: the loop then reports it.
+            if not adaptive or not new_value > value or np.array_equal(new, theta):
                 break
             factor /= 2
         change = np.linalg.norm(new - theta)

@@ -106,6 +106,7 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
                     break
     except KeyboardInterrupt:
         reason = INTERRUPTED
+    reason = reason or "the method has no further step"
     if last is None:
         return Result(start, [np.inf], 1, np.inf, False, reason)
     parameters = last.parameters if converged else best[1]

@@ -8,7 +8,7 @@ import numpy as np
 from skrelu.constraints.base import Constraint
 from skrelu.networks import SingleReLU
 
-BACKTRACKS = 0.5 ** np.arange(1, 11)  # fractions of a step, tried together in one pass
+BACKTRACKS = tuple(0.5**k for k in range(1, 11))  # fractions of a step, tried together in one pass
 
 
 @dataclass(frozen=True)

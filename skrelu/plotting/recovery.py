@@ -1,140 +1,14 @@
-"""Pictures of a fit: how the objective fell, and where recovery sets in."""
+"""Where recovery of planted weights sets in: the phase-transition map."""
 
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from skrelu.metrics import recovery_error
-
-
-class ConvergenceDisplay:
-    """Objective against iterations, on a logarithmic axis.
-
-    A linear rate, ``loss_t = C q^t``, shows as a straight line of slope log q.
-
-    Parameters
-    ----------
-    curves : dict of str to array-like of shape (n_iter,)
-        For each name the objective after iterations 1, ..., n_iter, in squared units of y.
-
-    Attributes
-    ----------
-    lines_ : list of matplotlib Line2D
-        One a curve, in the order of `curves`.
-    ax_ : matplotlib Axes
-        Axes drawn on.
-    figure_ : matplotlib Figure
-        Figure that holds the axes.
-
-    See Also
-    --------
-    ConvergenceDisplay.from_estimator : Draw the curve of a fitted estimator.
-
-    Notes
-    -----
-    A logarithmic axis has no zero: values that are not positive are drawn at the smallest positive value of their
-    curve, or at 2.2e-16 if it has none. Values that are not finite leave gaps.
-
-    Examples
-    --------
-    >>> import matplotlib.pyplot as plt
-    >>> from skrelu.plotting import ConvergenceDisplay
-    >>> display = ConvergenceDisplay(curves={"rate 1/2": [0.5, 0.25, 0.125], "rate 1/4": [0.25, 0.0625]}).plot()
-    >>> [line.get_label() for line in display.lines_]
-    ['rate 1/2', 'rate 1/4']
-    >>> plt.close(display.figure_)
-    """
-
-    def __init__(self, *, curves):
-        self.curves = curves
-
-    def plot(self, ax=None, **kwargs):
-        """Draw the curves.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw on, beside what they hold; a new figure if None.
-        **kwargs : dict
-            Passed to ``Axes.plot`` for every curve. By default lines take the colours of the axes' cycle and solid,
-            dashed, dash-dotted and dotted styles in turn, so that they stay apart in grey.
-
-        Returns
-        -------
-        ConvergenceDisplay
-            The display itself.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If a curve is not a vector with at least one value.
-        """
-        plt = _pyplot("ConvergenceDisplay.plot")
-        curves = {name: _vector(curve, f"curves[{name!r}]", finite=False) for name, curve in self.curves.items()}
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
-        self.lines_ = []
-        for name, curve in curves.items():
-            linestyle = ("-", "--", "-.", ":")[len(ax.get_lines()) % 4]
-            style = {"label": name, "linestyle": linestyle, "marker": "o" if len(curve) == 1 else None, **kwargs}
-            self.lines_ += ax.plot(np.arange(1, len(curve) + 1), _positive(curve), **style)
-        ax.set(xlabel="Iteration", ylabel="Objective (squared units of y)", yscale="log")
-        ax.xaxis.set_major_locator(plt.MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
-        ax.legend()
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
-
-    @classmethod
-    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
-        """Draw the `loss_curve_` of a fitted estimator.
-
-        Parameters
-        ----------
-        estimator : fitted estimator
-            Any with an attribute `loss_curve_`, one value an iteration.
-        name : str, default=None
-            Label of the curve; the name of the estimator's class if None.
-        ax : matplotlib Axes, default=None
-            Axes to draw on: the `ax_` of another display overlays the curves. A new figure if None.
-        **kwargs : dict
-            Passed to ``Axes.plot``.
-
-        Returns
-        -------
-        ConvergenceDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        NotFittedError
-            If the estimator has no `loss_curve_`.
-
-        Examples
-        --------
-        >>> import matplotlib.pyplot as plt
-        >>> from sklearn.neural_network import MLPRegressor
-        >>> from skrelu.datasets import make_relu_regression
-        >>> from skrelu.plotting import ConvergenceDisplay
-        >>> X, y = make_relu_regression(200, 10, random_state=0)
-        >>> slow = MLPRegressor(solver="sgd", tol=1e-2, random_state=0).fit(X, y)
-        >>> fast = MLPRegressor(solver="adam", tol=1e-2, random_state=0).fit(X, y)
-        >>> display = ConvergenceDisplay.from_estimator(slow, name="sgd")
-        >>> display = ConvergenceDisplay.from_estimator(fast, name="adam", ax=display.ax_)
-        >>> plt.close(display.figure_)
-        """
-        _pyplot(f"{cls.__name__}.from_estimator")
-        class_name = type(estimator).__name__
-        if not hasattr(estimator, "loss_curve_"):
-            raise NotFittedError(f"This {class_name} has no loss_curve_: fit it first, by a solver that iterates.")
-        return cls(curves={class_name if name is None else name: estimator.loss_curve_}).plot(ax, **kwargs)
+from skrelu.plotting.base import pyplot, vector
 
 
 class RecoveryDisplay:
@@ -216,7 +90,7 @@ class RecoveryDisplay:
         ValueError
             If shapes do not agree, `n_samples` or `size` do not increase, or `success` leaves [0, 1].
         """
-        plt = _pyplot("RecoveryDisplay.plot")
+        plt = pyplot("RecoveryDisplay.plot")
         success, n_samples, size, theory = self._validated()
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
@@ -321,7 +195,7 @@ class RecoveryDisplay:
         [[0.8, 1.0], [0.1, 1.0]]
         >>> plt.close(display.figure_)
         """
-        _pyplot(f"{cls.__name__}.from_estimator")
+        pyplot(f"{cls.__name__}.from_estimator")
         if not isinstance(n_trials, Integral) or n_trials < 1:
             raise ValueError(f"n_trials must be an integer >= 1, got {n_trials!r}.")
         display = cls(
@@ -342,7 +216,7 @@ class RecoveryDisplay:
 
     def _validated(self):
         """Return success, n_samples, size and theory as arrays that fit together."""
-        n_samples, size = _vector(self.n_samples, "n_samples"), _vector(self.size, "size")
+        n_samples, size = vector(self.n_samples, "n_samples"), vector(self.size, "size")
         for name, values in (("n_samples", n_samples), ("size", size)):
             if np.any(np.diff(values) <= 0):
                 raise ValueError(f"{name} must increase, got {values.tolist()}.")
@@ -354,7 +228,7 @@ class RecoveryDisplay:
             )
         if success.min() < 0 or success.max() > 1:
             raise ValueError(f"success must lie in [0, 1], got values in [{success.min()}, {success.max()}].")
-        theory = None if self.theory is None else _vector(self.theory, "theory")
+        theory = None if self.theory is None else vector(self.theory, "theory")
         if theory is not None and len(theory) != len(size):
             raise ValueError(f"theory must have one value a size, {len(size)}, got {len(theory)}.")
         return success, n_samples, size, theory
@@ -378,29 +252,6 @@ def _seeds(random_state, n_seeds):
     """Return seeds that depend on `random_state` and their place alone."""
     entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
     return np.random.SeedSequence(entropy).generate_state(n_seeds).tolist()
-
-
-def _pyplot(caller):
-    """Import matplotlib, an optional dependency, when the first picture is drawn."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(f'{caller} needs matplotlib: pip install "skrelu[plot]"') from error
-    return plt
-
-
-def _vector(values, name, finite=True):
-    values = check_array(values, dtype=np.float64, ensure_2d=False, ensure_all_finite=finite, input_name=name)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be a vector, got shape {values.shape}.")
-    return values
-
-
-def _positive(curve):
-    """Lift values <= 0 to the smallest positive one (2.2e-16 if none), and mask values that are not finite."""
-    positive = curve[np.isfinite(curve) & (curve > 0)]
-    floor = positive.min() if positive.size else np.finfo(np.float64).eps
-    return np.where(np.isfinite(curve), np.maximum(curve, floor), np.nan)
 
 
 def _cell_edges(values):
