@@ -1,6 +1,5 @@
 """One ReLU whose weights lie in a structured set: `ProjectedReLURegressor`."""
 
-import math
 import warnings
 from numbers import Integral, Real
 from typing import ClassVar
@@ -17,6 +16,7 @@ from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
 from skrelu.solvers.gradient import projected_gradient
 from skrelu.solvers.loop import iterate
+from skrelu.solvers.points import Problem
 from skrelu.solvers.structured import structured_descent
 
 
@@ -181,11 +181,12 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         ------
         ValueError
             If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, or if
-            the set does not fit the number of columns.
+            the set does not fit the number of columns, or if squares of the data overflow.
         """
         X, y, sample_weight = self._validated(X, y, sample_weight)
         tasks = FitTasks(self, task_data(X, y, sample_weight))
-        self._fit_set(Rows(X, y, sample_weight), as_constraint(self.constraint), tasks)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._fit_set(Rows(X, y, sample_weight), as_constraint(self.constraint), tasks)
         tasks.end(dict)
         return self
 
@@ -225,9 +226,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     def _objective(self, rows, constraint):
         """Return the network over the rows: in the user's units for the paper's iteration, else in the data's."""
         if self._is_gd:
-            # y in units of a power of two: the same iterates to the bit, without overflow of their squares.
-            power = math.ldexp(1.0, math.frexp(rows.target_scale())[1] - 1)
-            return SingleReLU(rows, target_scale=power, fit_intercept=self.fit_intercept)
+            return SingleReLU(rows, fit_intercept=self.fit_intercept)
         return SingleReLU.standardised(rows, self.fit_intercept, diagonal=constraint.diagonal)
 
     def _solve(self, objective, constraint, theta, *, continued=False, watch=None):
@@ -235,19 +234,31 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         tol = max(self.tol, 10 * float(np.finfo(theta.dtype).eps))
         space = constraint.rescaled(objective.unit)
         space = FreeIntercept(space) if self.fit_intercept else space
+        start_objective = np.inf
         if self._is_gd:
-            method = projected_gradient(objective, space, theta, step_size=self.step_size)
+            start = Problem(objective, space).at(theta)
+            method = projected_gradient(start.problem, start, step_size=self.step_size)
             criterion, tol = "|w+ - w| / |w+|", tol if self.tol > 0 else -1.0
+            if np.array_equal(space.project(theta), theta):
+                start_objective = start.value
         else:
             method = structured_descent(objective, space, theta, tol=tol, continued=continued)
             criterion = "|v - P_K(v - g)|"
         result = iterate(
-            method, theta, max_iter=self.max_iter, tol=tol, criterion=criterion, watch=watch, verbose=self.verbose
+            method,
+            theta,
+            max_iter=self.max_iter,
+            tol=tol,
+            criterion=criterion,
+            start_objective=start_objective,
+            watch=watch,
+            verbose=self.verbose,
         )
         return result, result.converged or (tol < 0 and result.n_iter == self.max_iter)
 
     def _fit_set(self, rows, constraint, tasks):
         """Fit on one set: network x constraint x start x solver."""
+        constraint.project(np.zeros(rows.n_features, dtype=rows.dtype))  # errors in the user's units, before any other
         objective = self._objective(rows, constraint)
         continued = self.warm_start and hasattr(self, "coef_") and len(self.coef_) == rows.n_features
         w, b = (self.coef_, self.intercept_) if continued else (np.zeros(rows.n_features), 0.0)
@@ -273,8 +284,10 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         self.loss_curve_ = [value * unit * unit for value in result.loss_curve]
         plain = SingleReLU(rows, target_scale=unit, fit_intercept=self.fit_intercept)
         loss, gradient, _ = plain.value_and_gradient(plain.parameters(self.coef_, b))
-        self.loss_ = loss * unit * unit
-        step = constraint.project(self.coef_ - gradient[: rows.n_features] * unit)
+        self.loss_, g = loss * unit * unit, gradient[: rows.n_features] * unit
+        if not (np.isfinite(self.loss_) and np.isfinite(g @ g)):
+            raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
+        step = constraint.project(self.coef_ - g)
         self.optimality_ = float(np.linalg.norm(self.coef_ - step))
 
 

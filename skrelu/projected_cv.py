@@ -165,6 +165,13 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         weights = np.ones(len(y), dtype=X.dtype) if sample_weight is None else sample_weight
         splits = self._splits(X, y, weights)
         tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=len(splits))
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._fit_path(X, y, sample_weight, weights, family, splits, tasks)
+        tasks.end(dict)
+        return self
+
+    def _fit_path(self, X, y, sample_weight, weights, family, splits, tasks):
+        """Choose the size over the folds and fit it to all rows."""
         rows = Rows(X, y, sample_weight)
         self.sizes_ = self._grid(rows, family)
         solver = ProjectedReLURegressor(
@@ -192,8 +199,6 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         best = self._choose(np.array(errors), np.array(fold_weights), family)
         self.best_constraint_ = family.resized(self.sizes_[best].item())
         self._fit_set(rows, self.best_constraint_, tasks)
-        tasks.end(dict)
-        return self
 
     def _splits(self, X, y, weights):
         """Return the (train, test) indices of the folds that have a test row of positive weight."""

@@ -104,6 +104,16 @@ def test_the_weights_lie_in_the_set(name):
         np.testing.assert_allclose(K.project(w), w, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_hold_to_the_last_bit_in_any_units(seed):
+    X, y, s = noisy(seed)
+    lower, upper = -0.1 * np.arange(1, D + 1) / 30, np.full(D, 0.02 / 3)
+    w = ProjectedReLURegressor(constraints.Box(lower, upper)).fit(X * np.linspace(0.3, 7.0, D), y, s).coef_
+    assert np.all((lower <= w) & (w <= upper))
+    assert np.isclose(w, lower).any()  # at a bound to rounding: there the last bit matters
+    assert np.isclose(w, upper).any()
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", CONVEX)
 def test_where_all_rows_are_active_it_is_constrained_least_squares(name, seed):

@@ -158,6 +158,26 @@ def test_gd_auto_never_raises_the_objective(seed):
     assert curve[-1] < curve[0]
 
 
+@pytest.mark.parametrize("name", ["none", "L0Ball", "L1Ball"])
+def test_gd_auto_halves_the_papers_step_for_good_where_it_would_raise_the_objective(name):
+    X, y, _ = planted(6, n=40, d=12, s=5)
+    X = 4 * X  # the paper's own step would diverge
+    K = SMALL_SETS[name]
+    project = (lambda w: w) if K is None else K.project
+    w, factor, n_halvings, losses = np.zeros(12), 1.0, 0, []
+    for t in range(12):
+        z = X @ w
+        g = X.T @ ((np.maximum(z, 0) - y) * (1 + np.sign(z))) / len(y)
+        while half_mean_square(X, y, new := project(w - factor * (2 if t == 0 else 1) * g)) > half_mean_square(X, y, w):
+            factor, n_halvings = factor / 2, n_halvings + 1
+        w = new
+        losses.append(half_mean_square(X, y, w))
+    assert n_halvings >= 2
+    model = fit(K, X, y, solver="gd", max_iter=12, tol=0)
+    np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-10)
+    np.testing.assert_allclose(model.coef_, w, rtol=0, atol=1e-12)
+
+
 # The rate and the phase transition of the theorem: d = 1000, 20 nonzero weights, the paper's step.
 
 

@@ -62,10 +62,11 @@ def newton_direction(objective, face, theta, gradient):
     ndarray of shape (size,)
     """
     restrict, expand = face_maps(face.basis, theta)
-    normal, curvature, multiplier = face.normal, None, 0.0
-    if normal is not None:
-        multiplier = -float(gradient @ normal) / float(normal @ normal)
-        normal, curvature = (restrict(normal), face.curvature) if multiplier > 0 or face.equation else (None, None)
+    normal, curvature, multiplier = None, None, 0.0
+    if face.normal is not None and np.any(face.normal):
+        multiplier = -float(gradient @ face.normal) / float(face.normal @ face.normal)
+        if multiplier > 0 or face.equation:
+            normal, curvature = restrict(face.normal), face.curvature
     reduced = restrict(gradient)
     size = len(reduced)
     if size == 0:

@@ -17,7 +17,9 @@ class Iterate(NamedTuple):
     objective : float
         At `parameters`.
     criterion : float
-        The loop stops when it is at most `tol`.
+        The loop stops when it is at most `tol`, if `final`.
+    final : bool
+        Whether this is the last stage of the method, whose criterion counts.
     finished : str
         A sentence when the method itself can go no further, else empty.
     converged : bool
@@ -27,6 +29,7 @@ class Iterate(NamedTuple):
     parameters: np.ndarray
     objective: float
     criterion: float
+    final: bool = True
     finished: str = ""
     converged: bool = True
 
@@ -57,14 +60,14 @@ class Result:
     stop_reason: str
 
 
-def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
+def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, watch=None, verbose=0):
     """Run a method until its criterion is at most tol, it finishes, diverges, is stopped, or max_iter is reached.
 
     Parameters
     ----------
     method : iterator of Iterate
     start : ndarray
-        Returned when the first iteration already fails.
+        Returned when no iteration does better than `start_objective`, its objective.
     max_iter : int
     tol : float
         Negative: all `max_iter` iterations are run.
@@ -79,7 +82,7 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
     -------
     Result
     """
-    best, last, curve, reason, converged = (np.inf, start), None, [], "", False
+    best, last, curve, reason, converged = (start_objective, start), None, [], "", False
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for last in method:
@@ -93,7 +96,7 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
                     best = (last.objective, last.parameters)
                 if verbose and n_iter % max(1, 10 // verbose) == 0:
                     print(f"Iteration {n_iter}, objective = {last.objective:.8g}, {criterion} = {last.criterion:.3g}")
-                if last.criterion <= tol:
+                if last.final and last.criterion <= tol:
                     reason, converged = f"{criterion} = {last.criterion:.3g} <= tol = {tol:.3g}", True
                 elif last.finished:
                     reason, converged = last.finished, last.converged
@@ -108,6 +111,6 @@ def iterate(method, start, *, max_iter, tol, criterion, watch=None, verbose=0):
         reason = INTERRUPTED
     reason = reason or "the method has no further step"
     if last is None:
-        return Result(start, [np.inf], 1, np.inf, False, reason)
+        return Result(start, [start_objective], 1, np.inf, False, reason)
     parameters = last.parameters if converged else best[1]
-    return Result(parameters, curve or [np.inf], max(1, len(curve)), last.criterion, converged, reason)
+    return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason)

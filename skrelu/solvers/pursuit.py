@@ -6,6 +6,7 @@ import numpy as np
 
 from skrelu.solvers.face_newton import face_maps, newton_point
 from skrelu.solvers.loop import Iterate
+from skrelu.solvers.spectral import spectral_newton
 
 LADDER = (0.25, 0.5, 0.75, 1.0)  # sizes of the sets that lead from nothing to K, relative to that of K
 EXCURSIONS = (0.5, 2.0, 0.25, 3.0, 0.75, 1.5)  # sizes of the sets by which the pursuit leaves a local optimum
@@ -17,7 +18,7 @@ SOLVED = 1e-8  # decrease of the gradient within the face by which one of them c
 POLISHING_STEPS = 20  # on the last face, at most
 
 
-def pursuit(problem, theta, *, explore=True):
+def pursuit(problem, theta, *, tol, explore=True):
     """Yield iterates of a pursuit over a set K of sparse, group-sparse or low-rank parameters.
 
     ``min_{theta in K} F(theta)``. On one set: threshold a gradient step, ``theta <- P_K(theta - t g)`` with
@@ -27,7 +28,8 @@ def pursuit(problem, theta, *, explore=True):
     not zero); then excursions to smaller and larger sizes and back leave local optima, for as long as one of them
     lowers the objective. An iterate is the best point of K found so far.
 
-    The criterion is ``|B'g|_2``, the gradient within the face, once nothing else helps; infinite before.
+    The criterion is ``|B'g|_2``, the gradient within the face, and counts once nothing else helps. Faces that are
+    curved (matrices of low rank) end with `spectral_newton`, whose criterion it then is.
 
     Parameters
     ----------
@@ -35,12 +37,14 @@ def pursuit(problem, theta, *, explore=True):
         Whose set has a size.
     theta : ndarray
         Any start; projected.
+    tol : float
+        For `spectral_newton`.
     explore : bool
     """
     constraint = problem.constraint
     best = latest = problem.at(constraint.project(theta))
     if best.is_lowest:
-        yield _iterate(best)
+        yield _iterate(problem, best, final=True)
         return
     ladder = _sizes(problem, best, LADDER) if explore and not np.any(theta) else [constraint.size]
     excursions = _sizes(problem, best, EXCURSIONS) if explore else []
@@ -49,25 +53,26 @@ def pursuit(problem, theta, *, explore=True):
         for latest in _threshold(problem.on(constraint.resized(size)), start):
             if latest.value < best.value:
                 best = replace(latest, problem=problem)
-            yield _iterate(best)
+            yield _iterate(problem, best, final=best.is_lowest)
     left = list(excursions)
     while left and not best.is_lowest:
         away = best
         for point in _threshold(problem.on(constraint.resized(left.pop(0))), best):
             away = point
-            yield _iterate(best)
+            yield _iterate(problem, best, final=best.is_lowest)
         for point in _threshold(problem, problem.at(constraint.project(away.theta))):
             if point.value < best.value * (1 - MARGIN):
                 best, left = point, list(excursions)
-            yield _iterate(best)
+            yield _iterate(problem, best, final=best.is_lowest)
+    if not _is_flat(problem, best):
+        yield from spectral_newton(problem, best.theta, tol=tol)
+        return
     for _ in range(POLISHING_STEPS):
         new = newton_point(problem, best)
         if new is None:
             break
         best = new
-    restrict, _ = face_maps(constraint.face(best.theta).basis, theta)
-    criterion = float(np.linalg.norm(restrict(best.gradient)))
-    yield Iterate(best.theta, best.value, criterion, "no exchange of the face helps")
+    yield _iterate(problem, best, final=True)._replace(finished="no exchange of the face helps")
 
 
 def atomic_start(problem, theta):
@@ -98,8 +103,15 @@ def _sizes(problem, point, factors):
     return [m for m in sizes if m <= size or m < whole]
 
 
-def _iterate(point):
-    return Iterate(point.theta, point.value, 0.0 if point.is_lowest else np.inf)
+def _is_flat(problem, point):
+    """Whether the set around the point is a subspace of coordinates, where Newton steps are exact."""
+    return problem.constraint.face(point.theta).basis.ndim == 1
+
+
+def _iterate(problem, point, *, final):
+    restrict, _ = face_maps(problem.constraint.face(point.theta).basis, point.theta)
+    criterion = 0.0 if point.is_lowest else float(np.linalg.norm(restrict(point.gradient)))
+    return Iterate(point.theta, point.value, criterion, final)
 
 
 def _threshold(problem, point):

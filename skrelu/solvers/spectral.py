@@ -33,7 +33,9 @@ def spectral_newton(problem, theta, *, tol):
     """
     point = problem.at(problem.constraint.project(theta))
     if point.is_lowest:
-        yield Iterate(point.theta, point.value, point.optimality, "the loss is as low as any parameters can make it")
+        yield Iterate(
+            point.theta, point.value, point.optimality, finished="the loss is as low as any parameters can make it"
+        )
         return
     recent = deque([point.value], maxlen=MEMORY)
     t, dimension, age, wait, newton = 1.0, None, 0, 1, True
@@ -54,7 +56,7 @@ def spectral_newton(problem, theta, *, tol):
             t = SHORT_STEP
             continue
         if new is None:
-            yield Iterate(point.theta, point.value, point.optimality, "no descent is left beyond rounding")
+            yield Iterate(point.theta, point.value, point.optimality, finished="no descent is left beyond rounding")
             return
         step, change = new.theta - point.theta, new.gradient - point.gradient
         length, curvature = float(np.linalg.norm(step)), float(step @ change)
@@ -76,7 +78,9 @@ def _spectral_point(problem, point, t, reference):
         return problem.constraint.project(point.theta - a * t * point.gradient)
 
     new = problem.at(arc(1.0))
-    if new.value <= reference + SUFFICIENT * float(point.gradient @ (new.theta - point.theta)):
+    # Rounding of the objective hides a decrease that the gradient still resolves.
+    rounding = 8 * float(np.finfo(point.theta.dtype).eps) * point.value
+    if new.value <= reference + rounding + SUFFICIENT * float(point.gradient @ (new.theta - point.theta)):
         return new
     return problem.search(arc, reference)
 

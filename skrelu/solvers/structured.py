@@ -29,11 +29,11 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     Notes
     -----
     The stages minimise F's majorant, then F smoothed less and less where it has kinks. Their objectives are nowhere
-    below F. The fit ends with the last of them: the criterion of the others is reported as infinite.
+    below F. The fit ends with the last of them.
     """
     smoothings = [0.0]
     if objective.has_kinks:
-        smallest = max(SMOOTHINGS[-1], 10 * float(np.sqrt(np.finfo(theta.dtype).eps)))
+        smallest = max(SMOOTHINGS[-1], float(np.sqrt(np.finfo(theta.dtype).eps)))
         smoothings = [*(eps for eps in SMOOTHINGS if eps > smallest), smallest]
     stages = [objective.variant(smoothing=eps) for eps in smoothings]
     if not continued:
@@ -41,7 +41,7 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     for stage in stages:
         problem, first = Problem(stage, constraint), stage is stages[0] and not continued
         if not constraint.convex:
-            method = pursuit(problem, theta, explore=first)
+            method = pursuit(problem, theta, tol=tol, explore=first)
         else:
             if first and constraint.atoms(1) is not None and not np.any(theta):
                 theta = atomic_start(problem, theta)
@@ -51,6 +51,6 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
             if stage is stages[-1]:
                 yield iterate
             else:
-                yield iterate._replace(criterion=np.inf, finished="")
-                if iterate.criterion <= tol:
+                yield iterate._replace(final=False, finished="")
+                if iterate.final and iterate.criterion <= tol:
                     break
