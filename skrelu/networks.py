@@ -19,11 +19,12 @@ class SingleReLU:
     t the root mean square of y, and the objective divided by t^2: whatever the units of X and y, its value at
     theta = 0 is 1/2 or less and its curvature is of order one.
 
-    The *majorant* replaces max(0, z) by z in the rows with ``y > tau``. It is nowhere below the loss, since
+    The *majorant* replaces max(0, z) by z in the rows with ``y > tau``, tau >= 0. It is nowhere below the loss, since
     ``(z - y)^2 >= y^2`` where z < 0 < y, and equal to it wherever those rows have z >= 0, hence at planted weights
-    without noise. For tau = 0 it is convex: the loss is convex in the rows with y <= 0. Rows with z < 0 but y > 0 by
-    noise alone would bias it, so ``tau = 3 sigma``, sigma the root mean square of the negative y: a ReLU has no
-    negative values, so they are noise, and there are none without noise.
+    without noise. For tau = 0 it is convex: the loss is convex in the rows with y <= 0. But rows with z < 0 and y > 0
+    by noise alone bias it, which ``tau = 3 sigma`` prevents, sigma the root mean square of the negative y: a ReLU has
+    no negative values, so they may be noise, and there are none without noise. With tau = -inf the objective is that
+    of linear regression.
 
     The *smoothing* concerns the rows with y < 0, whose loss ``relu(z)^2 / 2 + |y| relu(z) + y^2 / 2`` has a convex kink
     at z = 0, where noisy optima sit. The kink is replaced by ``|y| H(z)``, H' rising linearly from 0 to 1 over
@@ -48,24 +49,24 @@ class SingleReLU:
         self.target_scale, self._diagonal = target_scale, diagonal
         self.fit_intercept = fit_intercept
         square, weight = rows.sum(lambda X, y, s: (float(s @ np.minimum(y / target_scale, 0) ** 2), float(s @ (y < 0))))
-        self._tau = 3 * (square / weight) ** 0.5 if weight > 0 else 0.0
+        self.noise_threshold = 3 * (square / weight) ** 0.5 if weight > 0 else 0.0
         self._floor = square / 2
-        self._majorant, self._smoothing = False, 0.0
+        self._linear_above, self._smoothing = np.inf, 0.0
 
     @property
     def has_kinks(self):
         """Whether there are rows with y < 0."""
-        return self._tau > 0
+        return self.noise_threshold > 0
 
     def is_lowest(self, value):
         """Whether a value of the objective is, to rounding, that of the negative y alone: no parameters do better."""
         eps = 100 * float(np.finfo(self.rows.dtype).eps)
         return value <= self._floor * (1 + eps) + eps**2 / 2
 
-    def variant(self, *, majorant=False, smoothing=0.0):
-        """Return this objective with its majorant, or smoothed over eps = `smoothing`."""
+    def variant(self, *, linear_above=np.inf, smoothing=0.0):
+        """Return this objective with the rows above tau = `linear_above` linear, smoothed over eps = `smoothing`."""
         other = copy(self)
-        other._majorant, other._smoothing = majorant, smoothing
+        other._linear_above, other._smoothing = linear_above, smoothing
         return other
 
     @classmethod
@@ -178,14 +179,14 @@ class SingleReLU:
         z = X @ w + b
         y = y / z.dtype.type(self.target_scale)
         slope = (np.sign(z) + 1) / 2
-        if self._majorant:
+        if self._linear_above < np.inf:
             # At z = 0 the left derivative: from theta = 0 the first Newton step sees only the rows that are linear.
-            slope = ((y > self._tau) | (z > 0)).astype(z.dtype)
+            slope = ((y > self._linear_above) | (z > 0)).astype(z.dtype)
         residual = slope * z - y
         loss, derivative, curvature = residual**2 / 2, slope * residual, slope
         if self._smoothing and self.has_kinks:
             eps = self._smoothing
-            kink, relu, ramp = y < 0, np.maximum(z, 0), np.clip(z / eps + 0.5, 0, 1)
+            kink, relu, ramp = (y < 0) & (y <= self._linear_above), np.maximum(z, 0), np.clip(z / eps + 0.5, 0, 1)
             smooth = np.where(ramp < 1, eps / 2 * ramp**2, z)
             loss = np.where(kink, (relu**2 + y**2) / 2 - y * smooth, loss)
             derivative = np.where(kink, relu - y * ramp, derivative)

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, check_sample_weight, fit_context
-from skrelu.constraints.extended import FreeIntercept, as_constraint
+from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
 from skrelu.solvers.gradient import projected_gradient
@@ -99,11 +99,11 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     Notes
     -----
     "auto" first minimises a majorant of the loss, in which the rows with y > 0 are linear (convex without negative y),
-    and goes on with the loss itself from there. On convex K: spectral projected gradient steps until the face is
-    identified, then Newton steps on the face. On nonconvex K: a thresholding pursuit with Newton steps on the
-    support, over growing and shrinking sets. Nothing is proved for it beyond stationarity. Measured on x ~ N(0, I)
-    without noise, d = 1000 and 20 normal weights: the planted weights, to rounding, 20 times in 20 from n = 200
-    (`L0Ball`) and n = 225 (`L1Ball`).
+    and goes on with the loss itself from there; with negative y, from the best of three such solutions. On convex K:
+    spectral projected gradient steps until the face is identified, then Newton steps on the face. On nonconvex K: a
+    thresholding pursuit with Newton steps on the support, over growing and shrinking sets. Nothing is proved for it
+    beyond stationarity. Measured on x ~ N(0, I) without noise, d = 1000 and 20 normal weights: the planted weights, to
+    rounding, 20 times in 20 from n = 200 (`L0Ball`) and n = 225 (`L1Ball`).
 
     Rows with y < 0 have a kink in their loss where <w, x> + b = 0, and noisy optima sit on kinks. "auto" smooths them,
     in the end over a relative width of 1e-6, so that `optimality_`, which knows only one of the gradients at a kink,
@@ -237,10 +237,9 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         start_objective = np.inf
         if self._is_gd:
             start = Problem(objective, space).at(theta)
+            start_objective = start.value
             method = projected_gradient(start.problem, start, step_size=self.step_size)
             criterion, tol = "|w+ - w| / |w+|", tol if self.tol > 0 else -1.0
-            if np.array_equal(space.project(theta), theta):
-                start_objective = start.value
         else:
             method = structured_descent(objective, space, theta, tol=tol, continued=continued)
             criterion = "|v - P_K(v - g)|"
@@ -258,7 +257,9 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
     def _fit_set(self, rows, constraint, tasks):
         """Fit on one set: network x constraint x start x solver."""
-        constraint.project(np.zeros(rows.n_features, dtype=rows.dtype))  # errors in the user's units, before any other
+        if not isinstance(constraint, CallableSet):
+            # A set that does not fit the data says so in the user's units.
+            constraint.project(np.zeros(rows.n_features, dtype=rows.dtype))
         objective = self._objective(rows, constraint)
         continued = self.warm_start and hasattr(self, "coef_") and len(self.coef_) == rows.n_features
         w, b = (self.coef_, self.intercept_) if continued else (np.zeros(rows.n_features), 0.0)

@@ -34,13 +34,18 @@ def table(seed, n=60, d=4, negative=True, dtype=np.float64):
     return X.astype(dtype), (y if negative else np.abs(y)).astype(dtype), (rng.random(n) + 0.1).astype(dtype)
 
 
+def vary(objective, majorant=False, smoothing=0.0):
+    tau = objective.noise_threshold if majorant else np.inf
+    return objective.variant(linear_above=tau, smoothing=smoothing)
+
+
 def network(X, y, weight=None, *, units="user", fit_intercept=True, variant="plain"):
     rows = Rows(X, y, weight)
     if units == "user":
         objective = SingleReLU(rows, fit_intercept=fit_intercept)
     else:
         objective = SingleReLU.standardised(rows, fit_intercept, diagonal=units == "diagonal")
-    return objective.variant(**VARIANTS[variant])
+    return vary(objective, **VARIANTS[variant])
 
 
 def start(objective, seed, size=1.0):
@@ -141,13 +146,14 @@ def smooth_point(variant, units, fit_intercept, seed=2):
     first = network(X, y, weight, units=units, fit_intercept=fit_intercept, variant=variant)
     theta = start(first, seed, 0.2 if units == "user" else 1.0)
     X, y, weight = away_from_kinks(first, X, y, weight, theta, (-0.4, 0, 0.4), 0.05)
-    objective = SingleReLU(
+    plain = SingleReLU(
         Rows(X, y, weight),
         scale=first.scale,
         center=first.center,
         target_scale=first.target_scale,
         fit_intercept=fit_intercept,
-    ).variant(**VARIANTS[variant])
+    )
+    objective = vary(plain, **VARIANTS[variant])
     reach = np.abs(slow_derivative(objective, X)).sum(axis=1).max()
     return objective, theta, 0.05 / reach  # |z| moves by less than 0.05 for |step|_inf up to this
 
@@ -335,7 +341,7 @@ def test_majorant_is_nowhere_below_the_loss(negative):
     for seed in range(10):
         X, y, weight = table(seed, negative=negative)
         plain = network(X, y, weight, units="diagonal")
-        majorant = plain.variant(majorant=True)
+        majorant = vary(plain, majorant=True)
         thetas = [start(plain, 100 + k, size) for k, size in itertools.product(range(20), (0.1, 1, 10))]
         excess = majorant.values(thetas) - plain.values(thetas)
         assert np.all(excess >= -1e-13 * plain.values(thetas))
@@ -350,7 +356,7 @@ def test_majorant_equals_the_loss_where_its_linear_rows_have_the_right_sign():
     # Rows beyond 3 sigma have z > 0, the others are noise about zero.
     y = np.where(z > 1, z + rng.random(200), 0.1 * rng.standard_normal(200))
     plain = network(X, y, weight)
-    majorant = plain.variant(majorant=True)
+    majorant = vary(plain, majorant=True)
     for seed in range(10):
         near = theta + 1e-3 * np.random.default_rng(seed).standard_normal(5)
         values = [objective.value_and_gradient(near) for objective in (plain, majorant)]
@@ -399,13 +405,13 @@ def test_majorant_linearises_exactly_the_rows_above_three_sigma():
 def test_smoothing_lies_between_the_loss_and_its_bound(majorant):
     for seed in range(5):
         X, y, weight = table(seed)
-        plain = network(X, y, weight, units="diagonal").variant(majorant=majorant)
+        plain = vary(network(X, y, weight, units="diagonal"), majorant)
         t, p = plain.target_scale, weight / weight.sum()
         thetas = [start(plain, 100 + k, size) for k, size in itertools.product(range(10), (0.01, 0.3, 3))]
         values = plain.values(thetas)
         largest = []
         for eps in (1.0, 0.1, 1e-2, 1e-4):
-            excess = plain.variant(majorant=majorant, smoothing=eps).values(thetas) - values
+            excess = vary(plain, majorant, eps).values(thetas) - values
             bound = p @ np.maximum(-y / t, 0) * eps / 8
             assert np.all(excess >= -1e-14)
             assert np.all(excess <= bound * (1 + 1e-12))
@@ -449,7 +455,7 @@ def test_variants_leave_the_objective_as_it_was():
     objective = network(X, y, weight)
     theta = start(objective, 13)
     before = objective.value_and_gradient(theta)
-    variant = objective.variant(majorant=True, smoothing=0.5)
+    variant = vary(objective, majorant=True, smoothing=0.5)
     assert variant.value_and_gradient(theta)[0] > before[0]
     for other in (objective, variant.variant()):
         for a, b in zip(other.value_and_gradient(theta), before, strict=True):
@@ -515,7 +521,7 @@ def test_float32_is_kept(fit_intercept, units, variant, storage):
     assert isinstance(value, float)
     assert isinstance(curvature, float)
     double = network(X.astype(float), y.astype(float), weight.astype(float), units=units, fit_intercept=fit_intercept)
-    expected = double.variant(**VARIANTS[variant]).value_and_gradient(theta.astype(float))
+    expected = vary(double, **VARIANTS[variant]).value_and_gradient(theta.astype(float))
     assert value == pytest.approx(expected[0], rel=1e-5)
     np.testing.assert_allclose(gradient, expected[1], rtol=1e-4, atol=1e-5 * np.abs(expected[1]).max())
     np.testing.assert_allclose(objective.values([theta]), [value], rtol=1e-5)

@@ -128,6 +128,16 @@ def test_without_noise_the_smallest_of_equal_sizes_is_chosen(seed):
     assert model.loss_ < 1e-20
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_of_sizes_that_differ_by_rounding_the_smallest_is_chosen(seed):
+    """Balls that contain the fit without a constraint give the same fit, to the accuracy of the solver."""
+    X, y, _ = planted(seed)
+    y = np.maximum(y, 0)
+    free = np.abs(ProjectedReLURegressor().fit(X, y).coef_).sum()
+    model = ProjectedReLURegressorCV(sizes=free * np.array([0.2, 2.0, 2.5, 3.0, 4.0])).fit(X, y)
+    assert model.best_constraint_.radius == pytest.approx(2 * free)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("family", "size"), [(constraints.GroupL0Ball(GROUPS), 1), (constraints.LowRank((3, 4)), 1)])
 def test_the_planted_structure_is_chosen(family, size, seed):

@@ -81,22 +81,22 @@ class Recorder:
         return u
 
 
-def best_of(X, y, iterates, sample_weight=None):
+def last_of(X, y, iterates, sample_weight=None):
     losses = [half_mean_square(X, y, w, sample_weight=sample_weight) for w in iterates]
-    return iterates[int(np.argmin(losses))], losses
+    return iterates[-1], losses
 
 
 @pytest.mark.parametrize("name", SMALL_SETS)
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5])
 def test_gd_is_the_papers_iteration_to_the_letter(name, max_iter):
-    """Every iterate, every objective; what is kept is the best of them (the last one, where the loss falls)."""
+    """Every iterate, every objective; what is kept is the last of them."""
     X, y, _ = planted(0, n=40, d=12, s=5)
     K = SMALL_SETS[name]
     expected = paper_iterates(X, y, (lambda w: w) if K is None else K.project, max_iter)
-    best, losses = best_of(X, y, expected)
+    last, losses = last_of(X, y, expected)
 
     model = fit(K, X, y, solver="gd", step_size=1.0, max_iter=max_iter, tol=0)
-    np.testing.assert_allclose(model.coef_, best, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(model.coef_, last, rtol=0, atol=1e-12)
     np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-12)
     assert model.n_iter_ == max_iter
 
@@ -112,7 +112,7 @@ def test_a_step_size_multiplies_the_papers_and_selects_gd(name, step_size):
     K = SMALL_SETS[name]
     expected = paper_iterates(X, y, (lambda w: w) if K is None else K.project, 4, step_size)
     model = fit(K, X, y, step_size=step_size, max_iter=4, tol=0)
-    np.testing.assert_allclose(model.coef_, best_of(X, y, expected)[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(model.coef_, last_of(X, y, expected)[0], rtol=0, atol=1e-12)
 
 
 def test_gd_with_an_intercept_is_the_iteration_with_a_column_of_ones_that_no_set_constrains():
@@ -125,7 +125,7 @@ def test_gd_with_an_intercept_is_the_iteration_with_a_column_of_ones_that_no_set
 
     X1 = np.column_stack([X, np.ones(len(X))])
     for max_iter in (1, 2, 3, 5):
-        expected, _ = best_of(X1, y, paper_iterates(X1, y, project, max_iter))
+        expected, _ = last_of(X1, y, paper_iterates(X1, y, project, max_iter))
         model = fit(K, X, y, step_size=1.0, max_iter=max_iter, tol=0, fit_intercept=True)
         np.testing.assert_allclose(np.append(model.coef_, model.intercept_), expected, rtol=0, atol=1e-12)
 
@@ -133,7 +133,7 @@ def test_gd_with_an_intercept_is_the_iteration_with_a_column_of_ones_that_no_set
 def test_gd_weighs_the_rows():
     X, y, _ = planted(3, n=40, d=12, s=5)
     s = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
-    expected, _ = best_of(X, y, paper_iterates(X, y, L0Ball(3).project, 4, sample_weight=s), s)
+    expected, _ = last_of(X, y, paper_iterates(X, y, L0Ball(3).project, 4, sample_weight=s), s)
     model = ProjectedReLURegressor(L0Ball(3), step_size=1.0, fit_intercept=False, max_iter=4, tol=0).fit(X, y, s)
     np.testing.assert_allclose(model.coef_, expected, rtol=0, atol=1e-12)
 
@@ -234,7 +234,7 @@ def test_a_descent_that_overshoots_until_no_row_is_active_has_diverged(seed):
     with pytest.warns(ConvergenceWarning, match="did not converge"):
         model = fit(L0Ball(20), X, y, step_size=1.0, max_iter=200)
     assert not model.converged_
-    assert model.loss_ == pytest.approx(min(model.loss_curve_), rel=1e-9)
+    assert model.loss_ <= min(0.5 * np.mean(y**2), *model.loss_curve_) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))

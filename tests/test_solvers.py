@@ -268,7 +268,8 @@ def linear_table(seed, n=60, d=D, noise=0.5):
 
 
 def least_squares(X, y, weight=None, fit_intercept=False):
-    return SingleReLU(Rows(X, y, weight), fit_intercept=fit_intercept).variant(majorant=True)
+    objective = SingleReLU(Rows(X, y, weight), fit_intercept=fit_intercept)
+    return objective.variant(linear_above=objective.noise_threshold)
 
 
 def planted_table(seed, n, w, b=0.0, noise=0.0):
@@ -304,7 +305,8 @@ def test_projected_gradient_is_the_iteration_of_the_paper(name, step_size, from_
     X, y = planted_table(0, 150, member(constraint, 0))
     start = np.zeros(D) if from_zero else np.random.default_rng(1).standard_normal(D)
     objective = SingleReLU(Rows(X, y), fit_intercept=False)
-    method = projected_gradient(objective, constraint, start, step_size=step_size)
+    problem = Problem(objective, constraint)
+    method = projected_gradient(problem, problem.at(start), step_size=step_size)
     expected = paper_iterates(X, y, constraint.project, start, step_size, 12)
     before = start
     for iterate_, w in zip(itertools.islice(method, 12), expected, strict=True):
@@ -323,7 +325,8 @@ def test_adaptive_gradient_descent_is_monotone(scale):
     objective = SingleReLU(Rows(X, y), fit_intercept=True)
     start = np.zeros(7)
     values = [objective.value_and_gradient(start)[0]]
-    method = projected_gradient(objective, FreeIntercept(L2Ball(2.0)), start, step_size="auto")
+    problem = Problem(objective, FreeIntercept(L2Ball(2.0)))
+    method = projected_gradient(problem, problem.at(start), step_size="auto")
     values += [iterate_.objective for iterate_ in itertools.islice(method, 200)]
     assert all(after <= before for before, after in pairwise(values))
     assert values[-1] < (1 - 1e-4) * values[0]
@@ -655,7 +658,7 @@ def test_pursuit_finds_the_global_optimum_over_all_supports(size, planted, commo
         signal = X[:, :size].sum(axis=1) + rng.standard_normal(n)
         y = 15 + signal if planted else 1 + np.abs(signal)
         best = min(restricted_optimum(X, y, list(support)) for support in itertools.combinations(range(d), size))
-        objective = SingleReLU.standardised(Rows(X, y), True, diagonal=True).variant(majorant=True)
+        objective = SingleReLU.standardised(Rows(X, y), True, diagonal=True).variant(linear_above=0.0)
         start = np.zeros(d + 1)
         problem = Problem(objective, FreeIntercept(L0Ball(size)))
         result = iterate(pursuit(problem, start), start, max_iter=1000, tol=1e-10, criterion="c")
@@ -800,7 +803,7 @@ def test_atomic_start_is_feasible_and_not_worse(name, fit_intercept):
     for seed in range(5):
         for noise in (0.0, 0.5):
             X, y = planted_table(seed, 40, member(constraint, seed), noise=noise)
-            objective = SingleReLU(Rows(X, y), fit_intercept=fit_intercept).variant(majorant=True)
+            objective = SingleReLU(Rows(X, y), fit_intercept=fit_intercept).variant(linear_above=0.0)
             problem = Problem(objective, space)
             theta = np.zeros(D + fit_intercept)
             start = atomic_start(problem, theta)

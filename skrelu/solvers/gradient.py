@@ -37,6 +37,10 @@ def projected_gradient(problem, point, *, step_size):
             if not adaptive or not new.value > point.value:
                 break
             factor /= 2
+        if new.curvature == 0 and not new.is_lowest:
+            reason = "a step made every row inactive, where the gradient is zero"
+            yield Iterate(new.theta, new.value, np.inf, finished=reason, converged=False)
+            return
         change = np.linalg.norm(new.theta - point.theta)
         point = new
         yield Iterate(point.theta, point.value, float(change / np.linalg.norm(point.theta)) if change else 0.0)

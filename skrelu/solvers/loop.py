@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+DIVERGED = 10  # times the objective at the start: a descent that ends above has diverged
 INTERRUPTED = "interrupted by the user"
 
 
@@ -41,7 +42,8 @@ class Result:
     Attributes
     ----------
     parameters : ndarray
-        The last iterate when converged, else the one with the lowest objective.
+        The last iterate when converged, and at max_iter when `start_objective` is known and not exceeded by a factor
+        `DIVERGED`; else the one with the lowest objective.
     loss_curve : list of float
         Objective after each iteration, length `n_iter`.
     n_iter : int
@@ -112,5 +114,7 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
     reason = reason or "the method has no further step"
     if last is None:
         return Result(start, [start_objective], 1, np.inf, False, reason)
-    parameters = last.parameters if converged else best[1]
+    # A descent with a known start that was asked for max_iter steps returns the last one, unless it has diverged.
+    asked = reason.startswith("max_iter") and last.objective <= DIVERGED * start_objective < np.inf
+    parameters = last.parameters if converged or asked else best[1]
     return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason)

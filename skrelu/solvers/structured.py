@@ -7,14 +7,16 @@ from skrelu.solvers.pursuit import atomic_start, pursuit
 from skrelu.solvers.spectral import spectral_newton
 
 SMOOTHINGS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the kinks of rows with y < 0, relative to the root mean square of y
+MARGIN = 1e-6  # a start wins over an earlier one only if its loss is lower by more than this, relatively
 
 
 def structured_descent(objective, constraint, theta, *, tol, continued=False):
     """Yield iterates of the best method known here for ``min_{theta in K} F(theta)``, F the loss of one ReLU.
 
     The majorant of the loss (`SingleReLU`), convex where y has no negative values, is minimised by planted weights
-    as the loss is; its solution starts the descent on the loss itself. Nonconvex K: `pursuit`; convex K:
-    `spectral_newton`, from `atomic_start` where K is the hull of atoms and theta is zero.
+    as the loss is; its solution starts the descent on the loss itself. With negative values in y nobody knows which of
+    them are noise: of the solutions for tau = 3 sigma, 0 and -inf the one with the lowest loss starts it. Nonconvex K:
+    `pursuit`; convex K: `spectral_newton`, from `atomic_start` where K is the hull of atoms and theta is zero.
 
     Parameters
     ----------
@@ -28,29 +30,43 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
 
     Notes
     -----
-    The stages minimise F's majorant, then F smoothed less and less where it has kinks. Their objectives are nowhere
-    below F. The fit ends with the last of them.
+    Where F has kinks, it is smoothed less and less. The objectives of all stages but that of tau = -inf are nowhere
+    below F. The fit ends with the last stage.
     """
     smoothings = [0.0]
     if objective.has_kinks:
         smallest = max(SMOOTHINGS[-1], float(np.sqrt(np.finfo(theta.dtype).eps)))
         smoothings = [*(eps for eps in SMOOTHINGS if eps > smallest), smallest]
-    stages = [objective.variant(smoothing=eps) for eps in smoothings]
     if not continued:
-        stages.insert(0, objective.variant(majorant=True, smoothing=smoothings[0]))
-    for stage in stages:
-        problem, first = Problem(stage, constraint), stage is stages[0] and not continued
-        if not constraint.convex:
-            method = pursuit(problem, theta, tol=tol, explore=first)
+        thresholds = [objective.noise_threshold, 0.0, -np.inf] if objective.has_kinks else [0.0]
+        solutions = []
+        for tau in thresholds:
+            problem = Problem(objective.variant(linear_above=tau, smoothing=smoothings[0]), constraint)
+            solutions.append((yield from _solved(_method(problem, theta, tol=tol, explore=True), tol, final=False)))
+        if len(solutions) > 1:
+            losses = objective.values(solutions)
+            theta = solutions[int(np.argmax(losses <= losses.min() * (1 + MARGIN)))]
         else:
-            if first and constraint.atoms(1) is not None and not np.any(theta):
-                theta = atomic_start(problem, theta)
-            method = spectral_newton(problem, theta, tol=tol)
-        for iterate in method:
-            theta = iterate.parameters
-            if stage is stages[-1]:
-                yield iterate
-            else:
-                yield iterate._replace(final=False, finished="")
-                if iterate.final and iterate.criterion <= tol:
-                    break
+            (theta,) = solutions
+    for eps in smoothings:
+        problem = Problem(objective.variant(smoothing=eps), constraint)
+        method = _method(problem, theta, tol=tol, explore=False)
+        theta = yield from _solved(method, tol, final=eps == smoothings[-1])
+
+
+def _method(problem, theta, *, tol, explore):
+    """Return the method for the set of the problem; without `explore` it is local."""
+    if not problem.constraint.convex:
+        return pursuit(problem, theta, tol=tol, explore=explore)
+    if explore and problem.constraint.atoms(1) is not None and not np.any(theta):
+        theta = atomic_start(problem, theta)
+    return spectral_newton(problem, theta, tol=tol)
+
+
+def _solved(method, tol, *, final):
+    """Yield the iterates of one stage and return its solution; the loop ends the final stage, here ends any other."""
+    for iterate in method:
+        yield iterate if final else iterate._replace(final=False, finished="")
+        if not final and iterate.final and iterate.criterion <= tol:
+            break
+    return iterate.parameters
