@@ -19,6 +19,8 @@ from skrelu.solvers.loop import iterate
 from skrelu.solvers.points import Problem
 from skrelu.solvers.structured import structured_descent
 
+CURVED_TOL = 1e-2  # of tol, for sets whose faces are curved: Newton steps do not polish there
+
 
 class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """One ReLU whose weights lie in a structured set, by projected gradient descent and Newton steps on faces.
@@ -59,7 +61,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         "gd" stops when ``|w+ - w| <= tol |w+|``; 0 means: run `max_iter` iterations. "auto" stops when
         ``|v - P_K(v - g)| <= tol``, v and g weights and gradient in units in which the columns of X (about their means
         when there is an intercept) and y have root mean square at most 1; for nonconvex K when the gradient within the
-        face is at most tol and no exchange of the face helps. Values below 10 eps of the dtype count as 10 eps.
+        face is at most tol and no exchange of the face helps; for `LowRank`, whose faces are curved, a hundredth of
+        tol takes its place. Values below 10 eps of the dtype count as 10 eps.
     random_state : int, RandomState instance or None, default=None
         Accepted for uniformity; nothing is drawn.
     warm_start : bool, default=False
@@ -78,7 +81,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         Objective after each iteration. In the first stages of "auto" that is a majorant, nowhere below the loss.
     optimality_ : float
         ``|w - P_K(w - g)|_2``, g the gradient of half the mean squared error with respect to w, in the units of X and
-        y; 0 at a stationary point of a convex K.
+        y; 0 at a stationary point of a convex K where the loss is smooth (see Notes).
     n_iter_ : int
     converged_ : bool
     stop_reason_ : str
@@ -231,7 +234,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
     def _solve(self, objective, constraint, theta, *, continued=False, watch=None):
         """Return the `Result` of descent from theta on the set, and whether it ended as it should."""
-        tol = max(self.tol, 10 * float(np.finfo(theta.dtype).eps))
+        share = CURVED_TOL if constraint.curved and not self._is_gd else 1
+        tol = max(self.tol * share, 10 * float(np.finfo(theta.dtype).eps))
         space = constraint.rescaled(objective.unit)
         space = FreeIntercept(space) if self.fit_intercept else space
         start_objective = np.inf

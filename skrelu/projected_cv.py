@@ -223,10 +223,10 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             if isinstance(largest, Integral):
                 return np.unique(np.round(np.geomspace(1, max(1, int(largest)), N_SIZES)).astype(int))
             return np.geomspace(SMALLEST_RADIUS, LARGEST_RADIUS, N_SIZES) * largest if largest > 0 else np.zeros(1)
-        sizes = np.unique(np.asarray(self.sizes))
+        sizes = np.asarray(self.sizes)
         if sizes.ndim != 1 or len(sizes) == 0 or sizes.dtype.kind not in "fiu":
             raise ValueError(f"sizes: one or more numbers are needed, got {self.sizes!r}")
-        return sizes
+        return np.unique(sizes)
 
     def _choose(self, errors, fold_weights, family):
         """Store `cv_results_` and return the index of the chosen size; errors (n_splits, n_sizes)."""

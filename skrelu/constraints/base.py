@@ -50,12 +50,16 @@ class Constraint(BaseEstimator):
         Whether K is convex (class attribute).
     diagonal : bool
         Whether `rescaled` accepts a vector of scales, one a coordinate (class attribute).
+    curved : bool
+        Whether K is not convex and made of curved pieces, on which Newton steps along a `Face` converge only linearly
+        (class attribute).
     size_parameter : str or None
         Name of the parameter that makes K larger (class attribute); None when there is none.
     """
 
     convex = True
     diagonal = False
+    curved = False
     size_parameter: str | None = None
 
     @property

@@ -57,7 +57,7 @@ class FreeIntercept(Constraint):
 
     def __init__(self, constraint):
         self.constraint = constraint
-        self.convex = constraint.convex
+        self.convex, self.curved = constraint.convex, constraint.curved
 
     @property
     def size(self):

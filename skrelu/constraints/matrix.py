@@ -61,6 +61,7 @@ class LowRank(Cone):
     """
 
     convex = False
+    curved = True
     size_parameter = "rank"
 
     def __init__(self, shape, rank=1):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-DIVERGED = 10  # times the objective at the start: a descent that ends above has diverged
+DIVERGED = 10  # times the objective at the start: a descent that was to run on and ends above has diverged
 INTERRUPTED = "interrupted by the user"
 
 
@@ -42,8 +42,8 @@ class Result:
     Attributes
     ----------
     parameters : ndarray
-        The last iterate when converged, and at max_iter when `start_objective` is known and not exceeded by a factor
-        `DIVERGED`; else the one with the lowest objective.
+        The last iterate when converged, and at max_iter when `start_objective` is known and not exceeded (by a factor
+        `DIVERGED` when tol is negative); else the one with the lowest objective.
     loss_curve : list of float
         Objective after each iteration, length `n_iter`.
     n_iter : int
@@ -114,7 +114,9 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
     reason = reason or "the method has no further step"
     if last is None:
         return Result(start, [start_objective], 1, np.inf, False, reason)
-    # A descent with a known start that was asked for max_iter steps returns the last one, unless it has diverged.
-    asked = reason.startswith("max_iter") and last.objective <= DIVERGED * start_objective < np.inf
+    # A descent with a known start that came to max_iter returns its last step unless that is above the start, or, where
+    # max_iter steps were asked for, far above: the first steps of a good descent may rise.
+    allowed = start_objective * (DIVERGED if tol < 0 else 1)
+    asked = reason.startswith("max_iter") and last.objective <= allowed < np.inf
     parameters = last.parameters if converged or asked else best[1]
     return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason)

@@ -64,8 +64,12 @@ def pursuit(problem, theta, *, tol, explore=True):
             if point.value < best.value * (1 - MARGIN):
                 best, left = point, list(excursions)
             yield _iterate(problem, best, final=best.is_lowest)
-    if not _is_flat(problem, best):
-        yield from spectral_newton(problem, best.theta, tol=tol)
+    if constraint.curved:
+        for iterate in spectral_newton(problem, best.theta, tol=tol):
+            if iterate.criterion <= tol:
+                yield iterate._replace(finished="no exchange of the face helps")
+                return
+            yield iterate
         return
     for _ in range(POLISHING_STEPS):
         new = newton_point(problem, best)
@@ -84,7 +88,7 @@ def atomic_start(problem, theta):
     """
     constraint = problem.constraint
     point = problem.at(constraint.project(theta))
-    size = 4
+    size = 1 if constraint.atoms(1).curved else 4
     while not point.is_lowest and size <= len(theta):
         before = point
         for found in _threshold(problem.on(constraint.atoms(size)), before):
@@ -101,11 +105,6 @@ def _sizes(problem, point, factors):
     size, whole = problem.constraint.size, problem.constraint.size_of(point.gradient)
     sizes = dict.fromkeys(max(1, round(size * factor)) for factor in factors)
     return [m for m in sizes if m <= size or m < whole]
-
-
-def _is_flat(problem, point):
-    """Whether the set around the point is a subspace of coordinates, where Newton steps are exact."""
-    return problem.constraint.face(point.theta).basis.ndim == 1
 
 
 def _iterate(problem, point, *, final):

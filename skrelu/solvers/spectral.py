@@ -1,6 +1,7 @@
 """Spectral projected gradient steps that find the face, Newton steps on the face: the default for convex sets."""
 
 from collections import deque
+from operator import attrgetter
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from skrelu.solvers.loop import Iterate
 MEMORY = 10  # objectives that the nonmonotone test looks back to
 SUFFICIENT = 1e-4  # fraction of the decrease promised by the gradient that a step must bring
 SHORT_STEP = 1e-2  # tried, with its fractions, where no fraction of a longer step brings descent
+STALLED = 100  # gradient steps without a decrease beyond rounding after which nothing more is expected
 LONGEST_WAIT = 32  # gradient steps between two Newton steps that fail
 
 
@@ -32,13 +34,15 @@ def spectral_newton(problem, theta, *, tol):
     tol : float
     """
     point = problem.at(problem.constraint.project(theta))
-    if point.is_lowest:
-        yield Iterate(
-            point.theta, point.value, point.optimality, finished="the loss is as low as any parameters can make it"
-        )
+    if point.is_lowest or point.optimality <= tol:
+        optimality = point.optimality
+        if not point.is_lowest:
+            point, optimality = _polish(problem, point, optimality, tol)
+        yield Iterate(point.theta, point.value, optimality, finished="the start is stationary already")
         return
     recent = deque([point.value], maxlen=MEMORY)
     t, dimension, age, wait, newton = 1.0, None, 0, 1, True
+    lowest, idle = point, 0
     while True:
         new = newton_point(problem, point) if newton else None
         if new is not None:
@@ -46,6 +50,7 @@ def spectral_newton(problem, theta, *, tol):
             newton = optimality < point.optimality / 2 or new.value < 0.9 * point.value
             wait = 1 if newton else wait
             point, optimality = _polish(problem, new, optimality, tol)
+            lowest = min(lowest, point, key=attrgetter("value"))
             recent.append(point.value)
             yield Iterate(point.theta, point.value, optimality)
             continue
@@ -55,8 +60,8 @@ def spectral_newton(problem, theta, *, tol):
         if new is None and t > SHORT_STEP:
             t = SHORT_STEP
             continue
-        if new is None:
-            yield Iterate(point.theta, point.value, point.optimality, finished="no descent is left beyond rounding")
+        if new is None or idle == STALLED:
+            yield Iterate(lowest.theta, lowest.value, lowest.optimality, finished="no descent is left beyond rounding")
             return
         step, change = new.theta - point.theta, new.gradient - point.gradient
         length, curvature = float(np.linalg.norm(step)), float(step @ change)
@@ -65,6 +70,8 @@ def spectral_newton(problem, theta, *, tol):
         t = float(np.clip(length**2 / curvature, 1e-10, 1e10)) if curvature > 0 else min(2 * t, 1e10)
         point = new
         recent.append(point.value)
+        idle = 0 if point.value < lowest.value * (1 - 8 * float(np.finfo(theta.dtype).eps)) else idle + 1
+        lowest = min(lowest, point, key=attrgetter("value"))
         before, dimension, age = dimension, problem.face_dimension(point.theta), age + 1
         newton = dimension is not None and ((age >= wait and dimension == before) or age >= 4 * wait)
         point, criterion = _polish(problem, point, criterion, tol)

@@ -26,7 +26,7 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     theta : ndarray
     tol : float
     continued : bool
-        Continue from theta: without the majorant, and without exploration.
+        Continue from theta: only the last stage, without exploration.
 
     Notes
     -----
@@ -36,7 +36,7 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     smoothings = [0.0]
     if objective.has_kinks:
         smallest = max(SMOOTHINGS[-1], float(np.sqrt(np.finfo(theta.dtype).eps)))
-        smoothings = [*(eps for eps in SMOOTHINGS if eps > smallest), smallest]
+        smoothings = [*(eps for eps in SMOOTHINGS if eps > smallest and not continued), smallest]
     if not continued:
         thresholds = [objective.noise_threshold, 0.0, -np.inf] if objective.has_kinks else [0.0]
         solutions = []
@@ -56,7 +56,7 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
 
 def _method(problem, theta, *, tol, explore):
     """Return the method for the set of the problem; without `explore` it is local."""
-    if not problem.constraint.convex:
+    if not problem.constraint.convex and (explore or not problem.constraint.curved):
         return pursuit(problem, theta, tol=tol, explore=explore)
     if explore and problem.constraint.atoms(1) is not None and not np.any(theta):
         theta = atomic_start(problem, theta)
