@@ -1,5 +1,7 @@
 """The default solver of one structured ReLU: the majorant, then the loss; by pursuit or by projected gradients."""
 
+from itertools import islice
+
 import numpy as np
 
 from skrelu.solvers.points import Problem
@@ -7,6 +9,7 @@ from skrelu.solvers.pursuit import atomic_start, pursuit
 from skrelu.solvers.spectral import spectral_newton
 
 SMOOTHINGS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of the kinks of rows with y < 0, relative to the root mean square of y
+START_ITERATIONS = 100  # of each start, where there are several
 MARGIN = 1e-6  # a start wins over an earlier one only if its loss is lower by more than this, relatively
 
 
@@ -14,9 +17,10 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     """Yield iterates of the best method known here for ``min_{theta in K} F(theta)``, F the loss of one ReLU.
 
     The majorant of the loss (`SingleReLU`), convex where y has no negative values, is minimised by planted weights
-    as the loss is; its solution starts the descent on the loss itself. With negative values in y nobody knows which of
-    them are noise: of the solutions for tau = 3 sigma, 0 and -inf the one with the lowest loss starts it. Nonconvex K:
-    `pursuit`; convex K: `spectral_newton`, from `atomic_start` where K is the hull of atoms and theta is zero.
+    as the loss is; its solution starts the descent on the loss itself. Where 3 sigma exceeds the root mean square of y,
+    negative values are more than noise: of the solutions for tau = 3 sigma, 0 and -inf, each to at most
+    `START_ITERATIONS`, the one with the lowest loss starts it. Nonconvex K: `pursuit`; convex K: `spectral_newton`,
+    from `atomic_start` where K is the hull of atoms and theta is zero.
 
     Parameters
     ----------
@@ -38,16 +42,15 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
         smallest = max(SMOOTHINGS[-1], float(np.sqrt(np.finfo(theta.dtype).eps)))
         smoothings = [*(eps for eps in SMOOTHINGS if eps > smallest and not continued), smallest]
     if not continued:
-        thresholds = [objective.noise_threshold, 0.0, -np.inf] if objective.has_kinks else [0.0]
+        noise_like = objective.noise_threshold <= 1
         solutions = []
-        for tau in thresholds:
+        for tau in [objective.noise_threshold] if noise_like else [objective.noise_threshold, 0.0, -np.inf]:
             problem = Problem(objective.variant(linear_above=tau, smoothing=smoothings[0]), constraint)
-            solutions.append((yield from _solved(_method(problem, theta, tol=tol, explore=True), tol, final=False)))
-        if len(solutions) > 1:
-            losses = objective.values(solutions)
-            theta = solutions[int(np.argmax(losses <= losses.min() * (1 + MARGIN)))]
-        else:
-            (theta,) = solutions
+            method = _method(problem, theta, tol=tol, explore=True)
+            method = method if noise_like else islice(method, START_ITERATIONS)
+            solutions.append((yield from _solved(method, tol, final=False)))
+        losses = objective.values(solutions)
+        theta = solutions[int(np.argmax(losses <= losses.min() * (1 + MARGIN)))]
     for eps in smoothings:
         problem = Problem(objective.variant(smoothing=eps), constraint)
         method = _method(problem, theta, tol=tol, explore=False)
