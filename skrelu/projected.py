@@ -105,8 +105,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     and goes on with the loss itself from there; with large negative y, from the best of three such solutions. On
     convex K: spectral projected gradient steps until the face is identified, then Newton steps on the face. On
     nonconvex K: a thresholding pursuit with Newton steps on the support, over growing and shrinking sets. Nothing is
-    proved for it beyond stationarity. Measured on x ~ N(0, I) without noise, d = 1000 and 20 normal weights: the planted weights, to
-    rounding, 20 times in 20 from n = 200 (`L0Ball`) and n = 225 (`L1Ball`).
+    proved for it beyond stationarity. Measured on x ~ N(0, I) without noise, d = 1000 and 20 normal weights: the
+    planted weights, to rounding, 20 times in 20 from n = 200 (`L0Ball`) and n = 225 (`L1Ball`).
 
     Rows with y < 0 have a kink in their loss where <w, x> + b = 0, and noisy optima sit on kinks. "auto" smooths them,
     in the end over a relative width of 1e-6, so that `optimality_`, which knows only one of the gradients at a kink,
