@@ -78,7 +78,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     loss_ : float
         Half the weighted mean squared error at the returned parameters.
     loss_curve_ : list of float
-        Objective after each iteration. In the first stages of "auto" that is a majorant, nowhere below the loss.
+        Objective after each iteration. In the first stages of "auto" that is a majorant, nowhere below the loss, and
+        in one of several starts the loss of linear regression (see Notes).
     optimality_ : float
         ``|w - P_K(w - g)|_2``, g the gradient of half the mean squared error with respect to w, in the units of X and
         y; 0 at a stationary point of a convex K where the loss is smooth (see Notes).

@@ -792,12 +792,15 @@ def test_pursuit_recovers_planted_weights(name, fit_intercept):
         np.testing.assert_allclose(result.parameters[:D], w, atol=1e-11)
 
 
-def test_pursuit_of_an_empty_set_is_zero():
+@pytest.mark.parametrize("start", [np.zeros(D), np.ones(D)])
+def test_pursuit_of_an_empty_set_is_zero(start):
+    """From zero too, where the ladder of sizes must not climb beyond K."""
     X, y, _ = linear_table(23)
     problem = Problem(SingleReLU(Rows(X, y), fit_intercept=False), L0Ball(0))
-    result = iterate(pursuit(problem, np.ones(D), tol=1e-10), np.ones(D), max_iter=1000, tol=1e-10, criterion="c")
-    assert result.converged
-    np.testing.assert_array_equal(result.parameters, 0)
+    for last in pursuit(problem, start, tol=1e-10):
+        np.testing.assert_array_equal(last.parameters, 0)
+    assert last.finished
+    assert last.converged
 
 
 # starts and stages

@@ -84,7 +84,7 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
     -------
     Result
     """
-    best, last, curve, reason, converged = (start_objective, start), None, [], "", False
+    best, last, curve, reason, converged, exhausted = (start_objective, start), None, [], "", False, False
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for last in method:
@@ -105,6 +105,7 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
                 if watch is not None and watch(n_iter, last.parameters) and not reason:
                     reason = "stopped by a callback"
                 if not reason and n_iter >= max_iter:
+                    exhausted = True
                     goal = f" > tol = {tol:.3g}" if tol >= 0 else ""
                     reason = f"max_iter = {max_iter} reached with {criterion} = {last.criterion:.3g}{goal}"
                 if reason:
@@ -117,6 +118,6 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
     # A descent with a known start that came to max_iter returns its last step unless that is above the start, or, where
     # max_iter steps were asked for, far above: the first steps of a good descent may rise.
     allowed = start_objective * (DIVERGED if tol < 0 else 1)
-    asked = reason.startswith("max_iter") and last.objective <= allowed < np.inf
+    asked = exhausted and last.objective <= allowed < np.inf
     parameters = last.parameters if converged or asked else best[1]
     return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason)

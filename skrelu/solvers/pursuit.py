@@ -103,7 +103,7 @@ def atomic_start(problem, theta):
 def _sizes(problem, point, factors):
     """Return the sizes of sets relative to that of K; sets larger than K only where they are not the whole space."""
     size, whole = problem.constraint.size, problem.constraint.size_of(point.gradient)
-    sizes = dict.fromkeys(max(1, round(size * factor)) for factor in factors)
+    sizes = dict.fromkeys(max(min(1, size), round(size * factor)) for factor in factors)
     return [m for m in sizes if m <= size or m < whole]
 
 

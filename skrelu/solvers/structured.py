@@ -49,12 +49,16 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
             method = _method(problem, theta, tol=tol, explore=True)
             method = method if noise_like else islice(method, START_ITERATIONS)
             solutions.append((yield from _solved(method, tol, final=False)))
-        losses = objective.values(solutions)
-        theta = solutions[int(np.argmax(losses <= losses.min() * (1 + MARGIN)))]
+        theta = solutions[0] if noise_like else _best_of(objective, solutions)
     for eps in smoothings:
         problem = Problem(objective.variant(smoothing=eps), constraint)
         method = _method(problem, theta, tol=tol, explore=False)
         theta = yield from _solved(method, tol, final=eps == smoothings[-1])
+
+
+def _best_of(objective, solutions):
+    losses = objective.values(solutions)
+    return solutions[int(np.argmax(losses <= losses.min() * (1 + MARGIN)))]
 
 
 def _method(problem, theta, *, tol, explore):
