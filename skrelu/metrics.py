@@ -60,19 +60,11 @@ def recovery_error(coef_true, coef, *, sign_invariant=False, scale_invariant=Fal
     >>> recovery_error([3.0, 4.0], [-6.0, -8.0], sign_invariant=True, scale_invariant=True)
     0.0
     """
-    truth, found = _rows(coef_true, "coef_true"), _rows(coef, "coef")
-    if truth.shape[1] != found.shape[1]:
-        raise ValueError(
-            f"coef_true and coef must have the same number of columns, got {truth.shape[1]} and {found.shape[1]}."
-        )
+    truth, found = _comparable_rows(coef_true, coef)
     if scale_invariant:
         truth, found = _unit_rows(truth), _unit_rows(found)
     truth, found = _common_scale(truth, found)
-
-    cost = cdist(truth, found, "sqeuclidean")
-    flipped_cost = cdist(truth, -found, "sqeuclidean") if sign_invariant else cost
-    rows, columns = linear_sum_assignment(np.minimum(cost, flipped_cost))
-    sign = np.where(flipped_cost < cost, -1.0, 1.0)[rows, columns]
+    rows, columns, sign = match_units(truth, found, sign_invariant=sign_invariant)
     distances = truth[rows] - sign[:, None] * found[columns]
     missing, superfluous = np.delete(truth, rows, axis=0), np.delete(found, columns, axis=0)
 
@@ -81,6 +73,51 @@ def recovery_error(coef_true, coef, *, sign_invariant=False, scale_invariant=Fal
         return 0.0 if error == 0 else np.inf
     with np.errstate(over="ignore"):
         return float(error / size)
+
+
+def match_units(coef_true, coef, *, sign_invariant=False):
+    """Match recovered units to planted ones, as `recovery_error` does.
+
+    As many pairs as the smaller matrix has rows, each row in at most one, with signs s (all 1 unless `sign_invariant`),
+    minimise the sum of squared distances::
+
+        sum_i |W*_rows(i) - s_i W_columns(i)|^2
+
+    Parameters
+    ----------
+    coef_true : array-like of shape (n_units, n_features) or (n_features,)
+        Planted weights W*, one unit a row. A vector is one row.
+    coef : array-like of shape (n_units_found, n_features) or (n_features,)
+        Recovered weights W.
+    sign_invariant : bool, default=False
+        Match each row up to its sign.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_pairs,)
+        Matched rows of W*, increasing.
+    columns : ndarray of shape (n_pairs,)
+        Their partners: ``coef[columns]`` lies beside ``coef_true[rows]``.
+    sign : ndarray of shape (n_pairs,)
+        +1 or -1, by which the partners are multiplied.
+
+    Raises
+    ------
+    ValueError
+        If an array is not one- or two-dimensional and finite, or the numbers of columns differ.
+
+    Examples
+    --------
+    >>> from skrelu.metrics import match_units
+    >>> rows, columns, sign = match_units([[3.0, 0.0], [0.0, 4.0]], [[0.1, 4.0], [1.0, 1.0], [3.0, 0.2]])
+    >>> rows, columns
+    (array([0, 1]), array([2, 0]))
+    """
+    truth, found = _common_scale(*_comparable_rows(coef_true, coef))
+    cost = cdist(truth, found, "sqeuclidean")
+    flipped_cost = cdist(truth, -found, "sqeuclidean") if sign_invariant else cost
+    rows, columns = linear_sum_assignment(np.minimum(cost, flipped_cost))
+    return rows, columns, np.where(flipped_cost < cost, -1.0, 1.0)[rows, columns]
 
 
 def support_score(coef_true, coef, *, threshold=0.0):
@@ -126,6 +163,16 @@ def support_score(coef_true, coef, *, threshold=0.0):
     true_support, support = np.abs(truth) > threshold, np.abs(found) > threshold
     n_entries = true_support.sum() + support.sum()
     return float(2 * (true_support & support).sum() / n_entries) if n_entries else 1.0
+
+
+def _comparable_rows(coef_true, coef):
+    """Return two matrices with the same number of columns."""
+    truth, found = _rows(coef_true, "coef_true"), _rows(coef, "coef")
+    if truth.shape[1] != found.shape[1]:
+        raise ValueError(
+            f"coef_true and coef must have the same number of columns, got {truth.shape[1]} and {found.shape[1]}."
+        )
+    return truth, found
 
 
 def _rows(coef, name):

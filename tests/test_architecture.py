@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import skrelu
-from skrelu import constraints, datasets, metrics, plotting
+from skrelu import activations, constraints, datasets, metrics, plotting
 
 ROOT = Path(skrelu.__file__).parent
 # The floors of the house, from the top; an entry stands for a module or a package with all its modules.
@@ -187,6 +187,7 @@ def test_public_names_of_the_package():
     assert skrelu.__all__ == [
         "ProjectedReLURegressor",
         "ProjectedReLURegressorCV",
+        "activations",
         "constraints",
         "datasets",
         "metrics",
@@ -213,9 +214,17 @@ def test_public_names_of_the_rooms():
         "Subspace",
         "TotalVariationBall",
     ]
-    assert public_names(metrics) == {"recovery_error", "support_score"}
-    assert public_names(datasets) == {"make_relu_regression", "ReLUTeacher"}
-    assert public_names(plotting) == {"ConvergenceDisplay", "RecoveryDisplay"}
+    assert public_names(activations) == {
+        "Activation",
+        "get_activation",
+        *("relu", "leaky_relu", "squared_relu", "softplus", "tanh", "sigmoid", "erf", "gelu", "swish"),
+    }
+    assert public_names(metrics) == {"match_units", "recovery_error", "support_score"}
+    assert public_names(datasets) == {
+        *("make_relu_regression", "make_one_hidden_layer"),
+        *("ReLUTeacher", "OneHiddenLayerTeacher"),
+    }
+    assert public_names(plotting) == {"ConvergenceDisplay", "RecoveryDisplay", "WeightsDisplay"}
 
 
 # Before the star positional, after it keyword only.
@@ -240,11 +249,18 @@ SIGNATURES = {
     "constraints.Simplex": "(radius=1.0)",
     "constraints.Subspace": "(basis)",
     "constraints.TotalVariationBall": "(radius=1.0)",
+    "activations.Activation.hermite_coefficients": "(self, order, *, scale=1.0, bias=0.0)",
+    "activations.get_activation": "(activation)",
+    "metrics.match_units": "(coef_true, coef, *, sign_invariant=False)",
     "metrics.recovery_error": "(coef_true, coef, *, sign_invariant=False, scale_invariant=False)",
     "metrics.support_score": "(coef_true, coef, *, threshold=0.0)",
     "datasets.make_relu_regression": (
         "(n_samples=100, n_features=100, *, n_nonzero=10, coef=None, bias=0.0, noise=0.0, "
         "return_teacher=False, random_state=None)"
+    ),
+    "datasets.make_one_hidden_layer": (
+        "(n_samples=1000, n_features=20, n_hidden=5, *, activation='relu', output_weights='signed', coef=None, "
+        "output_coef=None, bias=0.0, output_bias=0.0, noise=0.0, return_teacher=False, random_state=None)"
     ),
 }
 
@@ -267,18 +283,23 @@ def test_signature(name):
 
 PUBLIC = [
     *(name for name in skrelu.__all__ if isinstance(getattr(skrelu, name), type)),
+    "activations.Activation.hermite_coefficients",
     *(f"constraints.{name}" for name in constraints.__all__),
     *(
         f"{module.__name__.removeprefix('skrelu.')}.{name}"
-        for module in (datasets, metrics, plotting)
+        for module in (activations, datasets, metrics, plotting)
         for name in sorted(public_names(module))
+        if not isinstance(getattr(module, name), activations.Activation)
     ),
 ]
 
 
 def test_every_public_callable_has_a_pinned_signature():
-    displays_and_teachers = {"plotting.ConvergenceDisplay", "plotting.RecoveryDisplay", "datasets.ReLUTeacher"}
-    assert set(PUBLIC) - displays_and_teachers == set(SIGNATURES)
+    displays_and_records = {
+        *(f"plotting.{name}" for name in plotting.__all__),
+        *("datasets.ReLUTeacher", "datasets.OneHiddenLayerTeacher", "activations.Activation"),
+    }
+    assert set(PUBLIC) - displays_and_records == set(SIGNATURES)
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from skrelu.datasets import make_relu_regression
+from skrelu.activations import Activation, relu, tanh
+from skrelu.datasets import OneHiddenLayerTeacher, make_one_hidden_layer, make_relu_regression
 
 
 def assert_mean_within_5_standard_errors(values, expected):
@@ -144,3 +145,139 @@ def test_teacher_is_frozen_pickles_and_predicts_sparse():
 def test_refuses(parameters, message):
     with pytest.raises(ValueError, match=message):
         make_relu_regression(**parameters)
+
+
+# One hidden layer
+
+
+def test_one_hidden_layer_shapes_and_defaults():
+    X, y, teacher = make_one_hidden_layer(return_teacher=True, random_state=0)
+    assert X.shape == (1000, 20)
+    assert y.shape == (1000,)
+    assert teacher.hidden_coef_.shape == (5, 20)
+    assert teacher.activation == "relu"
+    assert teacher.output_intercept_ == 0
+    np.testing.assert_array_equal(teacher.hidden_intercept_, np.zeros(5))
+    np.testing.assert_allclose(np.linalg.norm(teacher.hidden_coef_, axis=1), 1, rtol=1e-15)
+    assert stats.kstest(X.ravel(), "norm").pvalue > 1e-3
+
+
+def test_one_hidden_layer_rows_are_uniform_on_the_sphere():
+    # In three dimensions each coordinate of a uniform direction is uniform on [-1, 1].
+    _, _, teacher = make_one_hidden_layer(1, 3, 2000, return_teacher=True, random_state=0)
+    for coordinate in teacher.hidden_coef_.T:
+        assert stats.kstest(coordinate, "uniform", args=(-1, 2)).pvalue > 1e-3
+
+
+def test_one_hidden_layer_output_weights():
+    signed, positive = (
+        make_one_hidden_layer(1, 2, 1000, output_weights=kind, return_teacher=True, random_state=0)[2]
+        for kind in ("signed", "positive")
+    )
+    np.testing.assert_array_equal(np.unique(signed.output_coef_), [-1, 1])
+    assert stats.binomtest(int((signed.output_coef_ > 0).sum()), 1000).pvalue > 1e-3
+    np.testing.assert_array_equal(positive.output_coef_, np.ones(1000))
+    np.testing.assert_array_equal(positive.hidden_coef_, signed.hidden_coef_)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", tanh, Activation(np.sin, np.cos)])
+def test_one_hidden_layer_responses_are_recomputed_from_the_formula(activation):
+    X, y, teacher = make_one_hidden_layer(
+        50, 4, 3, activation=activation, bias=[0.1, -0.2, 0.3], output_bias=-2.0, return_teacher=True, random_state=1
+    )
+    f = {"relu": lambda z: max(0.0, z), "tanh": np.tanh, tanh: np.tanh}.get(activation, np.sin)
+    units = list(zip(teacher.output_coef_, teacher.hidden_coef_, [0.1, -0.2, 0.3], strict=True))
+    np.testing.assert_allclose(y, [-2.0 + sum(v * f(w @ x + b) for v, w, b in units) for x in X], atol=1e-14)
+    np.testing.assert_array_equal(teacher.predict(X), y)
+    np.testing.assert_allclose(teacher.predict(sparse.csr_array(X)), y, atol=1e-14)
+    np.testing.assert_allclose(teacher.predict(sparse.csc_matrix(X)), y, atol=1e-14)
+
+
+def test_one_hidden_layer_moments_are_those_of_the_hermite_coefficients():
+    X, y, teacher = make_one_hidden_layer(
+        20000, 6, 3, bias=[0.5, -0.5, 0.0], output_bias=1.0, return_teacher=True, random_state=0
+    )
+    mean, slope = relu.hermite_coefficients(1, bias=teacher.hidden_intercept_)
+    assert_mean_within_5_standard_errors(y, 1.0 + teacher.output_coef_ @ mean)
+    direction = teacher.hidden_coef_[0]
+    assert_mean_within_5_standard_errors(
+        y * (X @ direction), (teacher.output_coef_ * slope) @ teacher.hidden_coef_ @ direction
+    )
+
+
+def test_one_hidden_layer_given_weights_are_used_as_they_are_and_copied():
+    W, v, b = np.array([[3.0, 0.0], [0.0, -4.0], [1.0, 1.0]]), np.array([2.0, -1.0, 0.5]), np.array([0.0, 1.0, -1.0])
+    X, y, teacher = make_one_hidden_layer(7, coef=W, output_coef=v, bias=b, return_teacher=True, random_state=0)
+    assert X.shape == (7, 2)
+    for given, kept in ((W, teacher.hidden_coef_), (v, teacher.output_coef_), (b, teacher.hidden_intercept_)):
+        np.testing.assert_array_equal(kept, given)
+        given[0] = 100.0
+    np.testing.assert_array_equal(teacher.predict(X), y)
+
+
+def test_one_hidden_layer_noise():
+    X, y, teacher = make_one_hidden_layer(5000, noise=0.25, return_teacher=True, random_state=0)
+    residual = (y - teacher.predict(X)) / 0.25
+    assert stats.kstest(residual, "norm").pvalue > 1e-3
+    assert np.max(np.abs(X.T @ residual)) / np.sqrt(5000) < 5
+
+
+def test_one_hidden_layer_streams():
+    drawn = {"noise": 1.0, "return_teacher": True, "random_state": 7}
+    X, y, teacher = make_one_hidden_layer(20, 5, **drawn)
+    again = make_one_hidden_layer(20, 5, **drawn)
+    np.testing.assert_array_equal(again[0], X)
+    np.testing.assert_array_equal(again[1], y)
+    large = make_one_hidden_layer(50, 5, **drawn)
+    np.testing.assert_array_equal(large[0][:20], X)
+    np.testing.assert_array_equal(large[2].hidden_coef_, teacher.hidden_coef_)
+    np.testing.assert_allclose(large[1][:20], y, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(make_one_hidden_layer(20, 5, random_state=7)[0], X)
+    given = make_one_hidden_layer(20, coef=np.ones((5, 5)), **drawn)
+    np.testing.assert_array_equal(given[0], X)
+    np.testing.assert_array_equal(given[2].output_coef_, teacher.output_coef_)
+    np.testing.assert_allclose(given[1] - given[2].predict(X), y - teacher.predict(X), atol=1e-14)
+    given = make_one_hidden_layer(20, 5, output_coef=np.ones(5), **drawn)
+    np.testing.assert_array_equal(given[0], X)
+    np.testing.assert_array_equal(given[2].hidden_coef_, teacher.hidden_coef_)
+    assert not np.array_equal(make_one_hidden_layer(20, 5, random_state=8)[0], X)
+
+
+def test_one_hidden_layer_teacher_is_frozen_and_pickles():
+    X, y, teacher = make_one_hidden_layer(20, 5, activation=tanh, return_teacher=True, random_state=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        teacher.output_intercept_ = 1.0
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(teacher)).predict(X), y)
+    with pytest.raises(ValueError, match="X has 4 columns, the teacher expects 5"):
+        teacher.predict(X[:, :4])
+    with pytest.raises(ValueError, match="X contains NaN"):
+        teacher.predict(np.full((2, 5), np.nan))
+    unknown = OneHiddenLayerTeacher(np.ones((1, 5)), np.zeros(1), np.ones(1), 0.0, "linear")
+    with pytest.raises(ValueError, match="activation must be an Activation or one of"):
+        unknown.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_samples": 0}, "n_samples must be an integer >= 1, got 0"),
+        ({"n_features": 2.0}, "n_features must be an integer >= 1, got 2.0"),
+        ({"n_hidden": 0}, "n_hidden must be an integer >= 1, got 0"),
+        ({"activation": "linear"}, "activation must be an Activation or one of .* got 'linear'"),
+        ({"output_weights": "mixed"}, 'output_weights must be "signed" or "positive", got \'mixed\''),
+        ({"noise": -0.1}, "noise must be a finite number >= 0, got -0.1"),
+        ({"noise": np.nan}, "noise must be a finite number, got nan"),
+        ({"output_bias": np.inf}, "output_bias must be a finite number, got inf"),
+        ({"bias": "large"}, "bias must be a finite number, got 'large'"),
+        ({"bias": np.zeros(4)}, r"bias must be a vector, one entry for each of 5 units, got shape \(4,\)"),
+        ({"bias": [0.0, 0.0, 0.0, 0.0, np.inf]}, "bias contains infinity"),
+        ({"output_coef": np.ones(3)}, r"output_coef must be a vector, one entry for each of 5 units, got shape \(3,\)"),
+        ({"output_coef": np.ones((5, 1))}, r"output_coef must be a vector, .* got shape \(5, 1\)"),
+        ({"coef": np.ones(3)}, r"coef must be a matrix, one unit a row, got shape \(3,\)"),
+        ({"coef": [[1.0, np.nan]]}, "coef contains NaN"),
+        ({"coef": np.ones((2, 3)), "bias": np.zeros(3)}, "one entry for each of 2 units"),
+    ],
+)
+def test_one_hidden_layer_refuses(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make_one_hidden_layer(**parameters)

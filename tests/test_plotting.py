@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from skrelu.plotting import ConvergenceDisplay, RecoveryDisplay
+from skrelu.plotting import ConvergenceDisplay, RecoveryDisplay, WeightsDisplay
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -48,6 +48,13 @@ class Tosses(Counts):
     def fit(self, X, y):
         self.coef_ = y + np.random.default_rng(self.random_state).integers(2)
         return self
+
+
+class Holds(BaseEstimator):
+    """Weights of a fitted network, under the given names."""
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
 
 
 class Wraps(BaseEstimator):
@@ -270,6 +277,125 @@ class TestRecoveryDisplay:
             RecoveryDisplay.from_estimator(Counts(), **grid)
 
 
+class TestWeightsDisplay:
+    true = np.array([[1.0, 0.0, -2.0], [0.0, 0.5, 0.0]])
+
+    @staticmethod
+    def drawn(patch):
+        """Return the place of a row, 0 at the top, and its heights in units of the highest."""
+        values = patch.get_data().values
+        place = round(-values.mean())
+        return place, (values + place) / 0.45
+
+    def labels(self, display):
+        display.figure_.canvas.draw()
+        return [label.get_text() for label in display.ax_.get_yticklabels()]
+
+    def kinds(self, display):
+        return [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+    def test_rows_carry_the_weights(self):
+        display = WeightsDisplay(coef=self.true)
+        assert display.plot() is display
+        for j, (patch, weights) in enumerate(zip(display.recovered_, self.true, strict=True)):
+            place, heights = self.drawn(patch)
+            assert place == j
+            assert patch.get_data().baseline == -j
+            assert patch.get_fill()
+            np.testing.assert_allclose(heights, weights / 2, atol=1e-15)
+            np.testing.assert_array_equal(patch.get_data().edges, [-0.5, 0.5, 1.5, 2.5])
+        assert display.true_ == []
+        assert self.labels(display) == ["0", "1"]
+        assert self.kinds(display) == ["Recovered"]
+        assert display.ax_.get_legend().get_title().get_text() == "Rows reach to ±2"
+        assert display.ax_.get_ylabel() == "Hidden unit"
+        assert display.ax_.get_xlabel() == "Feature"
+        assert display.figure_ is display.ax_.figure
+
+    def test_units_are_matched(self):
+        coef = np.array([[0.0, 0.1, 0.1], [0.0, 0.6, 0.0], [1.0, 0.0, -1.8]])
+        display = WeightsDisplay(coef=coef, coef_true=self.true).plot()
+        assert [self.drawn(patch)[0] for patch in display.recovered_] == [2, 1, 0]
+        assert [self.drawn(patch)[0] for patch in display.true_] == [0, 1]
+        for patch, weights in zip(display.recovered_ + display.true_, [*coef, *self.true], strict=True):
+            np.testing.assert_allclose(self.drawn(patch)[1], weights / 2, atol=1e-15)
+        assert self.labels(display) == ["0 (2)", "1 (1)", "– (0)"]
+        assert self.kinds(display) == ["True", "Recovered, no true partner", "Recovered"]
+        assert [bool(patch.get_hatch()) for patch in display.recovered_] == [True, False, False]
+        assert not any(patch.get_fill() for patch in display.true_)
+        assert display.ax_.get_ylabel() == "True unit (recovered unit)"
+        # sqrt(0.1^2 + 0.2^2 + 0.1^2 + 0.1^2) / sqrt(5.25)
+        assert display.ax_.get_legend().get_title().get_text() == "Rows reach to ±2; recovery error 0.12"
+
+    def test_missing_units_have_no_bars(self):
+        display = WeightsDisplay(coef=self.true[1:], coef_true=self.true).plot()
+        assert self.labels(display) == ["0 (–)", "1 (0)"]
+        assert [self.drawn(patch)[0] for patch in display.recovered_] == [1]
+        assert self.kinds(display) == ["True", "Recovered"]
+
+    @pytest.mark.parametrize("shape", [(1, 5), (3, 1), (20, 100), (60, 200)])
+    def test_every_row_lies_inside_the_picture(self, shape):
+        coef = np.random.default_rng(0).standard_normal(shape)
+        display = WeightsDisplay(coef=coef, coef_true=-coef).plot()
+        display.figure_.canvas.draw()
+        low, high = display.ax_.get_ylim()
+        left, right = display.ax_.get_xlim()
+        for patch in display.recovered_ + display.true_:
+            assert low < patch.get_data().values.min() <= patch.get_data().values.max() < high
+            assert left < patch.get_data().edges[0] < patch.get_data().edges[-1] < right
+        width, height = display.figure_.get_size_inches()
+        assert width <= 12.8
+        assert height <= 16
+
+    def test_vectors_and_zeros(self):
+        display = WeightsDisplay(coef=np.zeros(4), coef_true=np.zeros(4)).plot()
+        np.testing.assert_array_equal(self.drawn(display.recovered_[0])[1], np.zeros(4))
+        assert self.labels(display) == ["0 (0)"]
+
+    def test_names_label_the_features(self):
+        display = WeightsDisplay(coef=self.true, names=["age", "bmi", "bp"]).plot()
+        assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["age", "bmi", "bp"]
+        np.testing.assert_array_equal(display.ax_.get_xticks(), [0, 1, 2])
+        display = WeightsDisplay(coef=np.ones((1, 100)), names=[f"x{i}" for i in range(100)]).plot()
+        labels = [label.get_text() for label in display.ax_.get_xticklabels()]
+        assert labels == [f"x{i}" for i in range(0, 100, 3)]
+        np.testing.assert_array_equal(display.ax_.get_xticks(), range(0, 100, 3))
+
+    def test_given_axes_and_style(self):
+        _, ax = plt.subplots()
+        display = WeightsDisplay(coef=self.true, coef_true=self.true).plot(ax, facecolor="red")
+        assert display.ax_ is ax
+        assert display.figure_ is ax.figure
+        assert {patch.get_facecolor() for patch in display.recovered_} == {(1.0, 0.0, 0.0, 1.0)}
+        assert plt.get_fignums() == [ax.figure.number]
+
+    def test_from_estimator(self):
+        model = Holds(coef_=np.ones(3), hidden_coef_=self.true, feature_names_in_=np.array(["a", "b", "c"]))
+        display = WeightsDisplay.from_estimator(model)
+        assert len(display.recovered_) == 2
+        assert display.true_ == []
+        assert [label.get_text() for label in display.ax_.get_xticklabels()] == ["a", "b", "c"]
+        _, ax = plt.subplots()
+        display = WeightsDisplay.from_estimator(Holds(coef_=np.ones(3)), coef_true=np.ones(3), ax=ax, alpha=0.5)
+        assert display.ax_ is ax
+        assert len(display.recovered_) == len(display.true_) == 1
+        assert display.recovered_[0].get_alpha() == 0.5
+
+    def test_refuses(self):
+        with pytest.raises(NotFittedError, match="Holds has neither hidden_coef_ nor coef_: fit it first"):
+            WeightsDisplay.from_estimator(Holds())
+        for parameters, message in [
+            ({"coef": [[np.nan]]}, "coef contains NaN"),
+            ({"coef": np.zeros((0, 3))}, "minimum of 1 is required"),
+            ({"coef": np.ones(3), "coef_true": [[np.inf]]}, "coef_true contains infinity"),
+            ({"coef": np.ones(3), "coef_true": np.ones(2)}, "same number of columns, got 2 and 3"),
+            ({"coef": np.ones(3), "names": ["a"]}, "names must have one name a feature, 3, got 1"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                WeightsDisplay(**parameters).plot()
+        assert not plt.get_fignums()
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -277,6 +403,8 @@ class TestRecoveryDisplay:
         lambda: ConvergenceDisplay.from_estimator(Descends().fit()),
         lambda: RecoveryDisplay(success=[[1.0]], n_samples=[1], size=[1]).plot(),
         lambda: run_grid(Counts()),
+        lambda: WeightsDisplay(coef=[1.0]).plot(),
+        lambda: WeightsDisplay.from_estimator(Holds(coef_=np.ones(1))),
     ],
 )
 def test_without_matplotlib_the_error_names_the_extra(draw, monkeypatch):

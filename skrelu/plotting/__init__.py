@@ -1,6 +1,7 @@
-"""Pictures of a fit: how the objective fell, and where recovery sets in."""
+"""Pictures of a fit: how the objective fell, where recovery sets in, and what was recovered."""
 
 from skrelu.plotting.convergence import ConvergenceDisplay
 from skrelu.plotting.recovery import RecoveryDisplay
+from skrelu.plotting.weights import WeightsDisplay
 
-__all__ = ["ConvergenceDisplay", "RecoveryDisplay"]
+__all__ = ["ConvergenceDisplay", "RecoveryDisplay", "WeightsDisplay"]

@@ -1,4 +1,4 @@
-"""Networks as functions of their parameters: value, gradient and Gauss-Newton matrix, each one sum over rows."""
+"""One ReLU: loss, convex majorant, smoothed kinks."""
 
 from copy import copy
 

@@ -1,0 +1,321 @@
+"""One hidden layer: loss, gradient, Gauss-Newton products and metric, in whitened coordinates."""
+
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg, sparse
+
+RIDGE = 1e-3  # of the mean diagonal, added to the matrix of the metric
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a network, in the user's units.
+
+    Attributes
+    ----------
+    hidden : ndarray of shape (n_hidden, n_features)
+    hidden_bias : ndarray of shape (n_hidden,)
+    output : ndarray of shape (n_hidden,)
+    output_bias : float
+    linear : ndarray of shape (n_features,) or None
+        Weights of the linear part.
+    """
+
+    hidden: np.ndarray
+    hidden_bias: np.ndarray
+    output: np.ndarray
+    output_bias: float
+    linear: np.ndarray | None = None
+
+
+class OneHiddenLayer:
+    """Half the weighted mean squared error of one hidden layer, in coordinates in which the data are white.
+
+    In the user's units
+
+    ``F(w, b, v, c) = 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) sum_j (w_j' S w_j + v_j^2)``,
+    ``f(x) = c + sum_j v_j a(<w_j, x> + b_j)``,
+
+    S the variances of the columns. The *relaxed* network has a linear part ``<beta, x>`` besides, and the even part of
+    the activation, ``a(z) - q z``, in place of a: where a(z) - a(-z) = 2 q z (a ReLU: q = 1/2), both represent the same
+    functions as a with a linear part, but the signs of the (w_j, b_j) no longer matter, so that descent cannot be caught
+    where a unit points the wrong way. It returns to the network by `oriented`.
+
+    The solvers see one vector theta: (w_j, b_j) of each unit in the coordinates of `whitening`; then (beta, c), or c;
+    then the v_j if they are free. y is in units of its root mean square t, and weights in units in which all are of
+    order one.
+
+    Parameters
+    ----------
+    rows : Rows
+    activation : Activation
+    whitening : Whitening
+        Its center is 0 without intercept.
+    output : ndarray of shape (n_hidden,)
+        The v_j. They are fixed when the activation is positively homogeneous and alpha = 0: magnitudes are in w_j.
+    fit_intercept : bool
+        Whether there are b and c.
+    alpha : float
+    target_scale : float
+        t.
+    """
+
+    def __init__(self, rows, activation, whitening, output, *, fit_intercept=True, alpha=0.0, target_scale=1.0):
+        self.rows, self.activation, self.whitening = rows, activation, whitening
+        self.fit_intercept, self.alpha, self.target_scale = fit_intercept, alpha, target_scale
+        self.output, self.n_hidden = np.asarray(output, dtype=np.float64), len(output)
+        self.relaxed, self.smoothing = False, 0.0
+        self.free_output = alpha > 0 or not activation.positively_homogeneous
+        t, rank = target_scale, whitening.rank
+        self._hidden_unit = (t**0.5 if self.free_output else t) if activation.positively_homogeneous else 1.0
+        self._output_unit = t / self._hidden_unit
+        self._shape = (self.n_hidden, rank + fit_intercept)
+        self._penalty = whitening.variances if alpha > 0 else None
+
+    def variant(self, *, relaxed=False, smoothing=0.0, output=None):
+        """Return this network relaxed or not, its kinks smoothed over a width, or with other fixed output weights."""
+        other = copy(self)
+        other.relaxed, other.smoothing = relaxed, smoothing
+        if output is not None:
+            other.output = output
+        return other
+
+    # parameters
+
+    @property
+    def _n_head(self):
+        return (self.whitening.rank if self.relaxed else 0) + self.fit_intercept
+
+    def unpack(self, theta):
+        """Return (hidden (k, rank [+ 1]), head, v) of theta, as views."""
+        k, p = self._shape
+        hidden, head, v = np.split(theta, [k * p, k * p + self._n_head])
+        return hidden.reshape(k, p), head, v if self.free_output else self.output
+
+    def pack(self, hidden, head, v):
+        """Return the theta of its parts."""
+        return np.concatenate([hidden.ravel(), head, v if self.free_output else ()])
+
+    def weights(self, theta):
+        """Return the `Weights` of theta in the user's units."""
+        t = self.target_scale
+        W, b, beta, c, v = self._planes(theta)
+        unit = self._hidden_unit
+        return Weights(W * unit, b * unit, v * self._output_unit, c * t, None if beta is None else beta * t)
+
+    def parameters(self, weights):
+        """Return the theta of `Weights`: the inverse of `weights`, but for what no row of X can see."""
+        t, unit = self.target_scale, self._hidden_unit
+        hidden = self.whitening.to_white(weights.hidden / unit)
+        center = self.whitening.center
+        if self.fit_intercept:
+            hidden = np.column_stack([hidden, (weights.hidden_bias + weights.hidden @ center) / unit])
+        head = [] if weights.linear is None or not self.relaxed else self.whitening.to_white(weights.linear[None])[0] / t
+        if self.fit_intercept:
+            shift = 0.0 if weights.linear is None else weights.linear @ center
+            head = [*head, (weights.output_bias + shift) / t]
+        return self.pack(hidden, np.asarray(head, dtype=np.float64), weights.output / self._output_unit)
+
+    def _planes(self, theta):
+        """Return W (k, d), b, beta (d,) or None, c and v as the rows see them."""
+        hidden, head, v = self.unpack(theta)
+        rank, center = self.whitening.rank, self.whitening.center
+        W = self.whitening.to_columns(hidden[:, :rank])
+        b = hidden[:, rank] - W @ center if self.fit_intercept else np.zeros(len(W))
+        c = head[-1] if self.fit_intercept else 0.0
+        if not self.relaxed:
+            return W, b, None, float(c), v
+        beta = self.whitening.to_columns(head[None, :rank])[0]
+        return W, b, beta, float(c - beta @ center), v
+
+    def _stacked(self, theta):
+        """Return the weights of all units and of the linear part, in the dtype of the data."""
+        W, b, beta, c, v = self._planes(theta)
+        if beta is not None:
+            W, b = np.vstack([W, beta]), np.append(b, c)
+        dtype = self.rows.dtype
+        return W.astype(dtype, copy=False), b.astype(dtype)[:, None], dtype.type(c), v.astype(dtype)
+
+    # rows
+
+    def _hidden(self, Z):
+        """Return value and derivative of the activation at Z: even if relaxed, smoothed if its kink is."""
+        a, q = self.activation, self.activation.odd_slope
+        value, derivative = a.value(Z), a.derivative(Z)
+        if self.relaxed:
+            value, derivative = value - q * Z, derivative - q
+        if self.smoothing and a.kink:
+            eps = self.smoothing
+            ramp = np.maximum(1 - np.abs(Z) * (2 / eps), 0)
+            value, derivative = value + a.kink * eps / 8 * ramp**2, derivative - a.kink / 2 * np.sign(Z) * ramp
+        return value, derivative
+
+    def _forward(self, X, y, W, b, c, v):
+        """Return Z (k, n_rows), value and derivative of the units, and the residual."""
+        Z = _products(X, W)
+        Z += b
+        units = Z[: self.n_hidden]
+        value, derivative = self._hidden(units)
+        residual = v @ value
+        residual += Z[self.n_hidden] if self.relaxed else c
+        residual -= y / y.dtype.type(self.target_scale)
+        return units, value, derivative, residual
+
+    def value_and_gradient(self, theta):
+        """Return the objective and its gradient; one pass."""
+
+        def f(X, y, s, W, b, c, v):
+            _, value, derivative, residual = self._forward(X, y, W, b, c, v)
+            g = s * residual
+            derivative *= g
+            loss = 0.5 * float(g @ residual)
+            G = np.vstack([derivative, g]) if self.relaxed else derivative
+            by_output = (value @ g).astype(np.float64) if self.free_output else 0.0
+            return loss, (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
+
+        loss, G, g_bias, g_c, g_v = self.rows.sum(f, *self._stacked(theta))
+        gradient = self._pull_back(G, g_bias, g_c, g_v, theta)
+        if self.alpha > 0:
+            penalty, g_penalty = self._penalty_terms(theta)
+            loss, gradient = loss + penalty, gradient + g_penalty
+        return loss, gradient
+
+    def _pull_back(self, G, g_bias, g_c, g_v, theta):
+        """Return the gradient with respect to theta from sums of ``g x'`` and g over rows; rows of units without v."""
+        k, center = self.n_hidden, self.whitening.center
+        if self.fit_intercept:
+            G = G - np.outer(g_bias, center)
+        G = self.whitening.pull_back(G)
+        if self.fit_intercept:
+            G = np.column_stack([G, g_bias])
+        _, _, v = self.unpack(theta)
+        head = G[k] if self.relaxed else np.full(self._n_head, g_c)
+        return self.pack(v[:, None] * G[:k], head, g_v)
+
+    def _penalty_terms(self, theta):
+        hidden, head, v = self.unpack(theta)
+        rank, t = self.whitening.rank, self.target_scale
+        scale = self.alpha * (self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
+        SW = np.zeros_like(hidden)
+        SW[:, :rank] = hidden[:, :rank] @ self._penalty
+        value = (scale[0] * np.sum(hidden * SW) + scale[1] * (v @ v)) / 2
+        return value, self.pack(scale[0] * SW, np.zeros_like(head), scale[1] * v)
+
+    def metric(self, theta):
+        """Return the inverse of the Gauss-Newton matrix of white inputs independent of the units, as a function; one pass.
+
+        Were derivatives of the units independent of the white x, the Gauss-Newton matrix would be the Kronecker product
+        of ``E[D D']``, ``D_j = v_j a'(z_j)``, and the identity.
+        """
+
+        def f(X, y, s, W, b, c, v):
+            _, value, derivative, _ = self._forward(X, y, W, b, c, v)
+            D = derivative * v[:, None]
+            D = np.vstack([D, np.ones_like(D[:1])]) if self.relaxed else D
+            by_output = ((value * s) @ value.T).astype(np.float64) if self.free_output else 0.0
+            return ((D * s) @ D.T).astype(np.float64), by_output
+
+        A, A_v = self.rows.sum(f, *self._stacked(theta))
+        inverse = _regular_inverse(A)
+        inverse_v = _regular_inverse(A_v) if self.free_output else None
+
+        def apply(q):
+            hidden, head, v = self.unpack(q)
+            if self.relaxed:
+                both = inverse @ np.vstack([hidden, head])
+                hidden, head = both[:-1], both[-1]
+            else:
+                hidden = inverse @ hidden
+            return self.pack(hidden, head, inverse_v @ v if self.free_output else v)
+
+        return apply
+
+    def curvature_product(self, theta):
+        """Return the function ``d -> H d``, one pass each.
+
+        H is the Gauss-Newton matrix and, where the kink is smoothed, the second derivatives of the activation where
+        they are convex. For fixed v and away from kinks it is the Hessian of the loss of a ReLU network.
+        """
+        stacked = self._stacked(theta)
+        eps, kink = self.smoothing, self.activation.kink
+
+        def f(X, y, s, W, b, c, v, dW, db, dc, dv):
+            k = self.n_hidden
+            units, value, derivative, residual = self._forward(X, y, W, b, c, v)
+            dZ = _products(X, dW)
+            dZ += db
+            change = v @ (derivative * dZ[:k])
+            change += dZ[k] if self.relaxed else dc
+            if self.free_output:
+                change += dv @ value
+            g = s * change
+            G = derivative * g
+            if eps and kink:
+                convex = np.maximum(np.outer(np.sign(v), s * residual), 0)
+                G += np.where(np.abs(units) < eps / 2, kink / eps, 0) * convex * np.sign(v)[:, None] * dZ[:k]
+            by_output = (value @ g).astype(np.float64) if self.free_output else 0.0
+            G = np.vstack([G, g]) if self.relaxed else G
+            return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
+
+        def product(direction):
+            moved = self._pull_back(*self.rows.sum(f, *stacked, *self._direction(direction)), theta)
+            return moved + self._penalty_terms(direction)[1] if self.alpha > 0 else moved
+
+        return product
+
+    def _direction(self, direction):
+        """Return the change of the stacked weights along a direction of theta."""
+        W, b, c, v = self._stacked(direction)
+        return W, b, c, v if self.free_output else np.zeros_like(v)
+
+    # orientation
+
+    def oriented(self, theta):
+        """Return the theta of the network nearest to a relaxed one: each unit with the sign that the linear part tells.
+
+        A network is a relaxed one whose linear part is ``beta = q sum_j v_j w_j``. The signs are those of the least
+        squares coefficients of beta on the ``q v_j w_j``, then improved one at a time.
+        """
+        hidden, head, v = self.unpack(theta)
+        rank, q = self.whitening.rank, self.activation.odd_slope
+        parts = q * v[:, None] * hidden[:, :rank]
+        beta = head[:rank]
+        signs = np.where(np.linalg.lstsq(parts.T, beta, rcond=None)[0] < 0, -1.0, 1.0)
+        for _ in range(2 * self.n_hidden):
+            rest = beta - signs @ parts
+            # Change of |rest|^2 when a sign turns over.
+            change = 4 * signs * (parts @ rest) + 4 * np.sum(parts**2, axis=1)
+            j = int(np.argmin(change))
+            if change[j] >= -1e-9 * (beta @ beta):
+                break
+            signs[j] = -signs[j]
+        network = self.variant()
+        hidden = signs[:, None] * hidden
+        c = head[rank:] - q * (v @ hidden[:, rank:]) if self.fit_intercept else head[rank:]
+        return network.pack(hidden, c, v)
+
+    def relaxed_parameters(self, theta):
+        """Return the parameters of the same function in the relaxed network: the inverse of `oriented`."""
+        hidden, head, v = self.unpack(theta)
+        linear = self.activation.odd_slope * (v @ hidden)
+        if self.fit_intercept:
+            linear[-1] += head[0]
+        return self.variant(relaxed=True).pack(hidden, linear, v)
+
+    def is_lowest(self, value):
+        """Whether a value of the objective is, to rounding, zero."""
+        return value <= (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
+
+
+def _products(X, W):
+    """Return ``W X'`` (n_units, n_rows), dense."""
+    return np.ascontiguousarray((X @ W.T).T) if sparse.issparse(X) else W @ X.T
+
+
+def _regular_inverse(A):
+    """Return the inverse of a positive semidefinite matrix with a small multiple of the identity added."""
+    n = len(A)
+    ridge = RIDGE * np.trace(A) / n
+    return linalg.inv(A + (ridge if ridge > 0 else 1.0) * np.eye(n))
