@@ -47,6 +47,10 @@ class Activation:
         What messages call it.
     positively_homogeneous : bool, default=False
         Whether ``f(a z) = a f(z)`` for all a > 0, so that the scale of a unit moves freely to its output weight.
+    odd_slope : float, default=None
+        q where ``f(z) - f(-z) = 2 q z`` for all z: but for a linear function, f is even. None where there is no such q.
+    kink : float, default=0.0
+        Jump of f' at 0.
     closed_form : callable, default=None
         ``(order, scale, bias) -> coefficients``, as `hermite_coefficients` returns them, for float64 arrays scale and
         bias of one shape. None: by quadrature.
@@ -67,6 +71,8 @@ class Activation:
     name: str = "custom"
     _: KW_ONLY
     positively_homogeneous: bool = False
+    odd_slope: float | None = None
+    kink: float = 0.0
     closed_form: Callable | None = field(default=None, repr=False)
 
     def hermite_coefficients(self, order, *, scale=1.0, bias=0.0):
@@ -306,23 +312,27 @@ def _swish_derivative(z):
     return special.expit(z) * (1.0 + z * special.expit(-z))
 
 
-relu = Activation(_relu, _step, "relu", positively_homogeneous=True, closed_form=_relu_coefficients)
+relu = Activation(
+    _relu, _step, "relu", positively_homogeneous=True, odd_slope=0.5, kink=1.0, closed_form=_relu_coefficients
+)
 leaky_relu = Activation(
     _leaky_relu,
     _leaky_relu_derivative,
     "leaky_relu",
     positively_homogeneous=True,
+    odd_slope=(1 + LEAKY_SLOPE) / 2,
+    kink=1 - LEAKY_SLOPE,
     closed_form=_leaky_relu_coefficients,
 )
 squared_relu = Activation(
     _squared_relu, _squared_relu_derivative, "squared_relu", closed_form=_squared_relu_coefficients
 )
-softplus = Activation(_softplus, special.expit, "softplus")
+softplus = Activation(_softplus, special.expit, "softplus", odd_slope=0.5)
 tanh = Activation(np.tanh, _tanh_derivative, "tanh")
 sigmoid = Activation(special.expit, _sigmoid_derivative, "sigmoid")
 erf = Activation(special.erf, _erf_derivative, "erf", closed_form=_erf_coefficients)
-gelu = Activation(_gelu, _gelu_derivative, "gelu", closed_form=_gelu_coefficients)
-swish = Activation(_swish, _swish_derivative, "swish")
+gelu = Activation(_gelu, _gelu_derivative, "gelu", odd_slope=0.5, closed_form=_gelu_coefficients)
+swish = Activation(_swish, _swish_derivative, "swish", odd_slope=0.5)
 
 _BY_NAME = {
     activation.name: activation

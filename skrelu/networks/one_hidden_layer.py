@@ -1,11 +1,20 @@
 """One hidden layer: loss, gradient, Gauss-Newton products and metric, in whitened coordinates."""
 
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg, sparse
 
+from skrelu.networks.orientation import orientation
+
+DEFAULTS = {
+    "fit_intercept": True,
+    "alpha": 0.0,
+    "target_scale": 1.0,
+    "positive": False,
+    "relaxed": False,
+    "smoothing": 0.0,
+}
 RIDGE = 1e-3  # of the mean diagonal, added to the matrix of the metric
 
 
@@ -55,44 +64,57 @@ class OneHiddenLayer:
         Its center is 0 without intercept.
     output : ndarray of shape (n_hidden,)
         The v_j. They are fixed when the activation is positively homogeneous and alpha = 0: magnitudes are in w_j.
-    fit_intercept : bool
+    fit_intercept : bool, default=True
         Whether there are b and c.
-    alpha : float
-    target_scale : float
+    alpha : float, default=0.0
+    target_scale : float, default=1.0
         t.
+    positive : bool, default=False
+        Whether free v_j are replaced by their absolute values.
+    free_output : bool, optional
+        Whether v is part of theta, instead of by the rule above.
+    relaxed : bool, default=False
+    smoothing : float, default=0.0
+        Width, in units of theta, over which the kink of the activation is smoothed.
     """
 
-    def __init__(self, rows, activation, whitening, output, *, fit_intercept=True, alpha=0.0, target_scale=1.0):
+    def __init__(self, rows, activation, whitening, output, **options):
         self.rows, self.activation, self.whitening = rows, activation, whitening
-        self.fit_intercept, self.alpha, self.target_scale = fit_intercept, alpha, target_scale
         self.output, self.n_hidden = np.asarray(output, dtype=np.float64), len(output)
-        self.relaxed, self.smoothing = False, 0.0
-        self.free_output = alpha > 0 or not activation.positively_homogeneous
-        t, rank = target_scale, whitening.rank
-        self._hidden_unit = (t**0.5 if self.free_output else t) if activation.positively_homogeneous else 1.0
+        self._options = options
+        self.fit_intercept, self.alpha, self.target_scale, self.positive, self.relaxed, self.smoothing = (
+            options.get(name, default) for name, default in DEFAULTS.items()
+        )
+        homogeneous = activation.positively_homogeneous
+        self.free_output = options.get("free_output", self.alpha > 0 or not homogeneous)
+        t = self.target_scale
+        self._hidden_unit = (t**0.5 if self.free_output else t) if homogeneous else 1.0
         self._output_unit = t / self._hidden_unit
-        self._shape = (self.n_hidden, rank + fit_intercept)
-        self._penalty = whitening.variances if alpha > 0 else None
+        self.shape = (self.n_hidden, whitening.rank + self.fit_intercept)
 
-    def variant(self, *, relaxed=False, smoothing=0.0, output=None):
-        """Return this network relaxed or not, its kinks smoothed over a width, or with other fixed output weights."""
-        other = copy(self)
-        other.relaxed, other.smoothing = relaxed, smoothing
-        if output is not None:
-            other.output = output
-        return other
+    def variant(self, output=None, **options):
+        """Return this network with other options, or other (a different number of) output weights."""
+        output = self.output if output is None else output
+        return OneHiddenLayer(self.rows, self.activation, self.whitening, output, **{**self._options, **options})
 
     # parameters
 
     @property
-    def _n_head(self):
+    def n_head(self):
+        """Length of (beta, c), or of c."""
         return (self.whitening.rank if self.relaxed else 0) + self.fit_intercept
 
     def unpack(self, theta):
-        """Return (hidden (k, rank [+ 1]), head, v) of theta, as views."""
-        k, p = self._shape
-        hidden, head, v = np.split(theta, [k * p, k * p + self._n_head])
-        return hidden.reshape(k, p), head, v if self.free_output else self.output
+        """Return (hidden (k, rank [+ 1]), head, v) of theta."""
+        hidden, head, v = self._split(theta)
+        if self.positive:
+            v = np.abs(v)
+        return hidden, head, v if self.free_output else self.output
+
+    def _split(self, theta):
+        k, p = self.shape
+        hidden, head, v = np.split(theta, [k * p, k * p + self.n_head])
+        return hidden.reshape(k, p), head, v
 
     def pack(self, hidden, head, v):
         """Return the theta of its parts."""
@@ -191,17 +213,21 @@ class OneHiddenLayer:
         if self.fit_intercept:
             G = np.column_stack([G, g_bias])
         _, _, v = self.unpack(theta)
-        head = G[k] if self.relaxed else np.full(self._n_head, g_c)
-        return self.pack(v[:, None] * G[:k], head, g_v)
+        head = G[k] if self.relaxed else np.full(self.n_head, g_c)
+        return self.pack(v[:, None] * G[:k], head, self._output_signs(theta) * g_v)
+
+    def _output_signs(self, theta):
+        """Return dv/dtheta of the free v_j: 1, or the signs of those whose absolute values count."""
+        return np.where(theta[len(theta) - self.n_hidden :] < 0, -1.0, 1.0) if self.positive else 1.0
 
     def _penalty_terms(self, theta):
         hidden, head, v = self.unpack(theta)
         rank, t = self.whitening.rank, self.target_scale
         scale = self.alpha * (self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
         SW = np.zeros_like(hidden)
-        SW[:, :rank] = hidden[:, :rank] @ self._penalty
+        SW[:, :rank] = hidden[:, :rank] @ self.whitening.variances
         value = (scale[0] * np.sum(hidden * SW) + scale[1] * (v @ v)) / 2
-        return value, self.pack(scale[0] * SW, np.zeros_like(head), scale[1] * v)
+        return value, self.pack(scale[0] * SW, np.zeros_like(head), scale[1] * self._output_signs(theta) * v)
 
     def metric(self, theta):
         """Return the inverse of the Gauss-Newton matrix of white inputs independent of the units, as a function; one pass.
@@ -222,7 +248,7 @@ class OneHiddenLayer:
         inverse_v = _regular_inverse(A_v) if self.free_output else None
 
         def apply(q):
-            hidden, head, v = self.unpack(q)
+            hidden, head, v = self._split(q)
             if self.relaxed:
                 both = inverse @ np.vstack([hidden, head])
                 hidden, head = both[:-1], both[-1]
@@ -260,38 +286,31 @@ class OneHiddenLayer:
             return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
 
         def product(direction):
-            moved = self._pull_back(*self.rows.sum(f, *stacked, *self._direction(direction)), theta)
-            return moved + self._penalty_terms(direction)[1] if self.alpha > 0 else moved
+            W, b, c, _ = self._stacked(direction)
+            dv = direction[len(direction) - self.n_hidden :] if self.free_output else np.zeros(self.n_hidden)
+            dv = (self._output_signs(theta) * dv).astype(self.rows.dtype)
+            moved = self._pull_back(*self.rows.sum(f, *stacked, W, b, c, dv), theta)
+            return moved + self._penalty_product(theta, direction) if self.alpha > 0 else moved
 
         return product
 
-    def _direction(self, direction):
-        """Return the change of the stacked weights along a direction of theta."""
-        W, b, c, v = self._stacked(direction)
-        return W, b, c, v if self.free_output else np.zeros_like(v)
+    def _penalty_product(self, theta, direction):
+        """Return the Hessian of the penalty, a quadratic function but for the signs of v, times a direction."""
+        hidden, _, dv = self._split(direction)
+        plain = self.variant(positive=False)
+        return plain._penalty_terms(plain.pack(hidden, np.zeros(self.n_head), dv))[1]
 
     # orientation
 
     def oriented(self, theta):
         """Return the theta of the network nearest to a relaxed one: each unit with the sign that the linear part tells.
 
-        A network is a relaxed one whose linear part is ``beta = q sum_j v_j w_j``. The signs are those of the least
-        squares coefficients of beta on the ``q v_j w_j``, then improved one at a time.
+        A network is a relaxed one whose linear part is ``beta = q sum_j v_j w_j``.
         """
         hidden, head, v = self.unpack(theta)
         rank, q = self.whitening.rank, self.activation.odd_slope
-        parts = q * v[:, None] * hidden[:, :rank]
-        beta = head[:rank]
-        signs = np.where(np.linalg.lstsq(parts.T, beta, rcond=None)[0] < 0, -1.0, 1.0)
-        for _ in range(2 * self.n_hidden):
-            rest = beta - signs @ parts
-            # Change of |rest|^2 when a sign turns over.
-            change = 4 * signs * (parts @ rest) + 4 * np.sum(parts**2, axis=1)
-            j = int(np.argmin(change))
-            if change[j] >= -1e-9 * (beta @ beta):
-                break
-            signs[j] = -signs[j]
-        network = self.variant()
+        signs = orientation(q * v[:, None] * hidden[:, :rank], head[:rank])
+        network = self.variant(relaxed=False)
         hidden = signs[:, None] * hidden
         c = head[rank:] - q * (v @ hidden[:, rank:]) if self.fit_intercept else head[rank:]
         return network.pack(hidden, c, v)

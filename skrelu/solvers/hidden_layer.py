@@ -1,0 +1,260 @@
+"""The default solver of one hidden layer: several starts, relaxed and over-parameterised descent, Newton at the end."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from skrelu.solvers.loop import INTERRUPTED, iterate
+from skrelu.solvers.newton import newton_cg
+from skrelu.solvers.quasi_newton import quasi_newton
+
+WINDOW = 20  # iterations; descent has stalled when the objective falls by less than STALL over them, relatively
+STALL = 1e-3
+MARGIN = 2e-3  # a later start wins only if its objective is lower by more than this, relatively
+DECAYS = (0.03, 0.01, 0.003)  # weight decays of the wide networks, relative to the root mean square of y
+WIDTHS = (2, 3, 4)  # of the wide networks, in units of the network, by turns
+WIDE_ITERATIONS = 150  # for each weight decay
+WIDE_SIZE = 0.3  # of their random weights
+PARALLEL = 0.9  # cosine above which units of a wide network are merged
+SMOOTHINGS = (1e-1, 1e-2, 1e-3, 1e-4)  # widths of the smoothed kinks, in units in which y has root mean square 1
+STAGE_TOL = 1e-2  # of the width: criterion at which all stages but the last end
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What a sequence of stages has come to.
+
+    Attributes
+    ----------
+    theta : ndarray
+    objective : float
+    loss_curve : list of float
+        The objectives of all stages: those of relaxed, wide and smoothed networks, too.
+    converged : bool
+    stop_reason : str
+    criterion : float
+    """
+
+    theta: np.ndarray
+    objective: float = np.inf
+    loss_curve: list = field(default_factory=list)
+    converged: bool = False
+    stop_reason: str = ""
+    criterion: float = np.inf
+
+    @property
+    def interrupted(self):
+        """Whether the user stopped it."""
+        return self.stop_reason == INTERRUPTED
+
+    def followed_by(self, method, network, *, max_iter, tol=-1.0, watch=None, verbose=0):
+        """Return the descent after one more stage; nothing is done when `max_iter` is used up."""
+        left = max_iter - len(self.loss_curve)
+        if left < 1 or self.interrupted:
+            return self
+        result = iterate(
+            method(network, self.theta),
+            self.theta,
+            max_iter=left,
+            tol=tol,
+            criterion="sqrt(g' M^-1 g)",
+            watch=watch,
+            verbose=verbose,
+        )
+        return Descent(
+            result.parameters,
+            result.loss_curve[-1],
+            self.loss_curve + result.loss_curve,
+            result.converged,
+            result.stop_reason,
+            result.criterion,
+        )
+
+
+def until_stalled(rival=np.inf):
+    """Return the method `quasi_newton` ended when it stalls, or when it will not come below `rival`.
+
+    It will not if even five times the decrease over the last `WINDOW` iterations would leave it above.
+    """
+
+    def method(network, theta):
+        values = []
+        for step in quasi_newton(network, theta):
+            values.append(step.objective)
+            if len(values) > 2 * WINDOW and not step.finished:
+                fall = values[-1 - WINDOW] - values[-1]
+                if fall < STALL * values[-1]:
+                    step = step._replace(finished="the objective falls no further")
+                elif values[-1] - 5 * fall > rival:
+                    step = step._replace(finished="another start is better", converged=False)
+            yield step
+
+    return method
+
+
+def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=0):
+    """Return (network, descent) from a start: of the relaxed network, if there is one, then of the network."""
+    options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
+    if network.activation.odd_slope is None:
+        return network, Descent(theta).followed_by(until_stalled(rival), network, **options)
+    free = network.variant(free_output=True)
+    start = free.relaxed_parameters(_balanced(free, *network.unpack(theta)))
+    return _from_relaxed(network, Descent(start), rng, rival, options)
+
+
+def _from_relaxed(network, descent, rng, rival, options):
+    """Return (network, descent) from a theta of the relaxed network with free outputs.
+
+    Outputs are free so that a unit whose sign is wrong shrinks to nothing and returns with the other one.
+    """
+    free = network.variant(free_output=True)
+    relaxed = free.variant(relaxed=True)
+    descent = descent.followed_by(until_stalled(), relaxed, **options)
+    network, theta = _collapsed(network, free, relaxed.oriented(descent.theta), rng, parallel=1.0)
+    return network, replace(descent, theta=theta).followed_by(until_stalled(rival), network, **options)
+
+
+def widened(network, rng, *, width, decays, relaxed, max_iter, rival=np.inf, watch=None, verbose=0):
+    """Return (network, descent) from a wide random network with free outputs, under decreasing weight decay, pruned.
+
+    Width removes bad local minima, and finds the number of negative outputs on the way; weight decay the freedom to
+    fit without the planted units. Parallel units are then merged, those that contribute most are kept, and descent goes
+    on from them.
+
+    Parameters
+    ----------
+    network : OneHiddenLayer
+    rng : RandomState
+    width : int
+        Number of units.
+    decays : tuple of float
+        Values of alpha, relative to the root mean square of y; `WIDE_ITERATIONS` for each.
+    relaxed : bool
+        Whether the wide network is relaxed.
+    """
+    options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
+    descent, wide = None, None
+    for decay in decays:
+        alpha = max(decay * network.target_scale, network.alpha)
+        wide = network.variant(np.ones(width), alpha=alpha, free_output=True, relaxed=relaxed)
+        descent = Descent(_wide_start(wide, rng)) if descent is None else descent
+        budget = min(max_iter, len(descent.loss_curve) + WIDE_ITERATIONS)
+        descent = descent.followed_by(until_stalled(), wide, **{**options, "max_iter": budget})
+    if relaxed:
+        narrow = network.variant(free_output=True, relaxed=True)
+        _, theta = _collapsed(narrow, wide, descent.theta, rng)
+        return _from_relaxed(network, replace(descent, theta=theta), rng, rival, options)
+    network, theta = _collapsed(network, wide, descent.theta, rng)
+    return network, replace(descent, theta=theta).followed_by(until_stalled(rival), network, **options)
+
+
+def _wide_start(wide, rng):
+    """Return small isotropic units, outputs of alternating signs."""
+    hidden = WIDE_SIZE * rng.standard_normal(wide.shape) / wide.whitening.rank**0.5
+    if wide.fit_intercept:
+        hidden[:, -1] = 0
+    v = WIDE_SIZE * np.where(np.arange(wide.n_hidden) % 2 == 0, -1.0, 1.0)
+    return wide.pack(hidden, np.zeros(wide.n_head), v)
+
+
+def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
+    """Return (network, theta) of the units of another network that contribute most, parallel ones merged.
+
+    A positively homogeneous unit is ``v a(<w, x> + b) = sign(v) a(|v| (<w, x> + b))``, and parallel units of one sign
+    add up. The contribution of a unit is its norm in the whitened metric. Where fewer units are left than the network
+    has, the others are small and random.
+    """
+    hidden, head, v = source.unpack(theta)
+    signs, hidden = np.where(v < 0, -1.0, 1.0), np.abs(v)[:, None] * hidden
+    size = np.linalg.norm(hidden, axis=1)
+    merged, merged_signs = [], []
+    for i in np.argsort(-size, kind="stable"):
+        for j, sign in enumerate(merged_signs):
+            along = hidden[i] @ merged[j]
+            along = abs(along) if source.relaxed else along
+            if sign == signs[i] and along > parallel * size[i] * np.linalg.norm(merged[j]):
+                merged[j] = merged[j] + (1 if hidden[i] @ merged[j] > 0 else -1) * hidden[i]
+                break
+        else:
+            merged, merged_signs = [*merged, hidden[i]], [*merged_signs, signs[i]]
+    missing = max(network.n_hidden - len(merged), 0)
+    small = size.max() / 100 * rng.standard_normal((missing, hidden.shape[1]))
+    merged, merged_signs = np.vstack([merged, small]), np.append(merged_signs, np.ones(missing))
+    kept = np.argsort(-np.linalg.norm(merged, axis=1), kind="stable")[: network.n_hidden]
+    network = network.variant(merged_signs[kept])
+    return network, _balanced(network, merged[kept], head, merged_signs[kept])
+
+
+def _balanced(network, hidden, head, signs):
+    """Return the theta of units ``+-a(<w, x> + b)``; where outputs are free, half of each magnitude goes to them."""
+    if not network.free_output:
+        return network.pack(hidden, head, signs)
+    size = np.sqrt(np.maximum(np.linalg.norm(hidden, axis=1), np.finfo(float).tiny))
+    return network.pack(hidden / size[:, None], head, signs * size)
+
+
+def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
+    """Return the descent continued by Newton steps to `tol`, the kinks of the activation smoothed less and less.
+
+    With noise the solution lies on kinks, convex ones, of some rows: smoothed over `SMOOTHINGS`, in the end.
+    """
+    widths = SMOOTHINGS if network.activation.kink else [0.0]
+    for width in widths:
+        last = width == widths[-1]
+        descent = descent.followed_by(
+            newton_cg,
+            network.variant(smoothing=width),
+            max_iter=max_iter,
+            tol=tol if last else max(tol, STAGE_TOL * width),
+            watch=watch,
+            verbose=verbose,
+        )
+    return descent
+
+
+def best_of_starts(network, theta, rng, *, n_init, max_iter, tol, attempt_begun, watch=None, verbose=0):
+    """Return (network, descent) of the best of several starts, polished.
+
+    First descent from theta (`refined`), then from wide networks (`widened`), to `n_init` starts in all. No further
+    start is tried once the residual is zero, or once one has come to the same objective as the best before it, to
+    `MARGIN`. Starts that are losing are abandoned.
+
+    Parameters
+    ----------
+    network : OneHiddenLayer
+    theta : ndarray
+    rng : RandomState
+    n_init : int
+    max_iter : int
+        Of each start, and of the polishing.
+    tol : float
+    attempt_begun : callable
+        Told the number of each start; True stops.
+    """
+    options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
+    best = refined(network, theta, rng, **options)
+    for attempt in range(n_init - 1):
+        objective = best[1].objective
+        if network.is_lowest(objective) or best[1].interrupted or attempt_begun(attempt):
+            break
+        trial = widened(network, rng, **_width(network, attempt), rival=objective, **options)
+        found_again = abs(trial[1].objective - objective) <= MARGIN * objective
+        if trial[1].objective < objective * (1 - MARGIN) or trial[1].interrupted:
+            best = trial if trial[1].objective < objective else (best[0], replace(best[1], stop_reason=INTERRUPTED))
+        if found_again:
+            break
+    network, descent = best
+    if network.is_lowest(descent.objective):
+        return network, replace(descent, converged=True)
+    return network, polished(network, replace(descent), tol=tol, **options)
+
+
+def _width(network, attempt):
+    """Return how wide, decayed and relaxed a further start is.
+
+    With rows to spare a few more units in the relaxed network suffice; with few rows only weight decay helps.
+    """
+    k = network.n_hidden
+    if attempt % 2 == 0 and network.activation.odd_slope is not None:
+        return {"width": k + max(2, k // 4), "decays": (0.0,), "relaxed": True}
+    return {"width": WIDTHS[attempt // 2 % len(WIDTHS)] * k, "decays": DECAYS, "relaxed": False}

@@ -1,0 +1,99 @@
+"""Whitened coordinates: weights and gradients as if the inputs had covariance I."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skrelu.rows import column_blocks
+
+MAX_FULL = 1000  # columns; beyond, scales alone are made equal
+RANK_EPS = 1e3  # directions with less variance than this many eps of the largest count as constant
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Coordinates ``x~ = T'(x - center)``, of covariance I where T is full.
+
+    Attributes
+    ----------
+    center : ndarray of shape (n_features,)
+        The column means, or 0: then "covariance" is the matrix of second moments.
+    columns : ndarray of shape (n_features, rank), or (n_features,) for a diagonal matrix
+        T.
+    inverse : ndarray of the same shape
+        The transposed pseudo-inverse of T.
+    variances : ndarray of shape (rank, rank)
+        ``T' S T``, S the diagonal matrix of the variances of the columns.
+    """
+
+    center: np.ndarray
+    columns: np.ndarray
+    inverse: np.ndarray
+    variances: np.ndarray
+
+    @property
+    def rank(self):
+        """The number of coordinates."""
+        return self.columns.shape[-1]
+
+    def to_columns(self, W):
+        """Return the weights of the columns, for weights (k, rank) of the coordinates."""
+        return W * self.columns if self.columns.ndim == 1 else W @ self.columns.T
+
+    def to_white(self, W):
+        """Return the weights (k, rank) of the coordinates, for weights of the columns."""
+        return W * self.inverse if self.columns.ndim == 1 else W @ self.inverse
+
+    def pull_back(self, G):
+        """Return gradients with respect to weights of the coordinates, for those with respect to columns."""
+        return G * self.columns if self.columns.ndim == 1 else G @ self.columns
+
+    def whitened(self, X):
+        """Yield (rows, x~ of these rows (n, rank)) over the pieces of a block X."""
+        for piece, XT in column_blocks(X, np.arange(X.shape[1]) if self.columns.ndim == 1 else self._cast(X.dtype)):
+            white = XT * self.columns if self.columns.ndim == 1 else XT
+            yield piece, white - self.pull_back(self.center[None]).astype(X.dtype)
+
+    def projected(self, X, basis):
+        """Yield (rows, ``x~ B`` of these rows) over the pieces of a block X, B (rank, k)."""
+        T = self.columns[:, None] * basis if self.columns.ndim == 1 else self.columns @ basis
+        shift = self.center @ T
+        for piece, XT in column_blocks(X, T.astype(X.dtype)):
+            yield piece, XT - shift.astype(X.dtype)
+
+    def _cast(self, dtype):
+        return self.columns.astype(dtype, copy=False)
+
+
+def whitening(rows, *, centered):
+    """Return the `Whitening` of the columns, about their means or about 0; three passes, two if there is no covariance.
+
+    The covariance is that of the columns in units of their root mean squares, so that it neither overflows nor rounds
+    away small columns; its directions of no variance are left out. Above `MAX_FULL` columns T is diagonal.
+    """
+    center, size = rows.column_statistics(centered=centered)
+    center, size = center.astype(np.float64), size.astype(np.float64)
+    eps = float(np.finfo(rows.dtype).eps)
+    constant = size <= 16 * eps * np.abs(center)
+    unit = np.where(constant, 1.0, size)
+    if rows.n_features > MAX_FULL:
+        columns = np.where(constant, 0.0, 1 / unit)
+        return Whitening(center, columns, np.where(constant, 0.0, unit), np.diag(np.where(constant, 0.0, 1.0)))
+    scaled = Whitening(center, np.where(constant, 0.0, 1 / unit), unit, np.eye(0))
+    second, mean = rows.sum(_second_moment, scaled)
+    values, vectors = np.linalg.eigh(second)
+    kept = values > RANK_EPS * eps * max(values[-1], 0) if len(values) else []
+    values, vectors = values[kept], vectors[:, kept]
+    columns = vectors / np.sqrt(values) / unit[:, None]
+    variance = np.maximum(np.diag(second) - mean**2, 0)
+    variances = (columns * (variance * unit**2)[:, None]).T @ columns
+    return Whitening(center, columns, vectors * np.sqrt(values) * unit[:, None], variances)
+
+
+def _second_moment(X, y, s, scaled):
+    total, mean = 0.0, 0.0
+    for piece, Z in scaled.whitened(X):
+        weighted = s[piece, None] * Z
+        total = total + (Z.T @ weighted).astype(np.float64)
+        mean = mean + weighted.sum(axis=0, dtype=np.float64)
+    return total, mean
