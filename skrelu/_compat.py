@@ -6,7 +6,7 @@ from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
-__all__ = ["FitTasks", "HasMethods", "Interval", "StrOptions", "check_sample_weight", "fit_context"]
+__all__ = ["FitTasks", "HasMethods", "Interval", "StrOptions", "check_sample_weight", "fit_context", "task_data"]
 
 
 class FitTasks:
@@ -60,3 +60,8 @@ class FitTasks:
         self._context.call_on_fit_task_end(
             estimator=self._estimator, **self._data, reconstruction_attributes=attributes
         )
+
+
+def task_data(X, y, sample_weight):
+    """Return what the hooks of callbacks receive of the data."""
+    return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}

@@ -10,7 +10,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, check_sample_weight, fit_context
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, check_sample_weight, fit_context, task_data
 from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
@@ -295,8 +295,3 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         step = constraint.project(self.coef_ - g)
         self.optimality_ = float(np.linalg.norm(self.coef_ - step))
-
-
-def task_data(X, y, sample_weight):
-    """Return what the hooks of callbacks receive of the data."""
-    return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}

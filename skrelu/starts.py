@@ -43,7 +43,7 @@ def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negati
     return Weights(t * columns, t * (b - columns @ whitening.center), v, t * float(c))
 
 
-def random_start(rows, whitening, n_units, n_negative, rng):
+def random_start(rows, whitening, n_units, n_negative, rng, *, fit_intercept=True):
     """Return units with isotropic directions in the whitened metric, `n_negative` of them with output -1.
 
     Their size is that of k equal units of independent directions with the variance of y: ``t sqrt(3 / k)``.
@@ -51,7 +51,8 @@ def random_start(rows, whitening, n_units, n_negative, rng):
     hidden, v = random_units(whitening.rank, n_units, n_negative, rng)
     size = rows.target_scale() * (3 / n_units) ** 0.5
     columns = whitening.to_columns(size * hidden)
-    return Weights(columns, -columns @ whitening.center, v, 0.0)
+    b = -columns @ whitening.center if fit_intercept else np.zeros(n_units)
+    return Weights(columns, b, v, 0.0)
 
 
 def random_units(rank, n_units, n_negative, rng):

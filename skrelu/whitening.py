@@ -1,6 +1,7 @@
 """Whitened coordinates: weights and gradients as if the inputs had covariance I."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,19 +23,27 @@ class Whitening:
         T.
     inverse : ndarray of the same shape
         The transposed pseudo-inverse of T.
-    variances : ndarray of shape (rank, rank)
-        ``T' S T``, S the diagonal matrix of the variances of the columns.
+    deviations : ndarray of shape (n_features,)
+        Standard deviations of the columns.
     """
 
     center: np.ndarray
     columns: np.ndarray
     inverse: np.ndarray
-    variances: np.ndarray
+    deviations: np.ndarray
 
     @property
     def rank(self):
         """The number of coordinates."""
         return self.columns.shape[-1]
+
+    @cached_property
+    def variances(self):
+        """``T' S T`` (rank, rank), S the diagonal matrix of the variances of the columns."""
+        if self.columns.ndim == 1:
+            return np.diag((self.columns * self.deviations) ** 2)
+        scaled = self.columns * self.deviations[:, None]
+        return scaled.T @ scaled
 
     def to_columns(self, W):
         """Return the weights of the columns, for weights (k, rank) of the coordinates."""
@@ -78,16 +87,16 @@ def whitening(rows, *, centered):
     unit = np.where(constant, 1.0, size)
     if rows.n_features > MAX_FULL:
         columns = np.where(constant, 0.0, 1 / unit)
-        return Whitening(center, columns, np.where(constant, 0.0, unit), np.diag(np.where(constant, 0.0, 1.0)))
-    scaled = Whitening(center, np.where(constant, 0.0, 1 / unit), unit, np.eye(0))
+        _, deviations = (center, size) if centered else rows.column_statistics(centered=True)
+        return Whitening(center, columns, np.where(constant, 0.0, unit), deviations)
+    scaled = Whitening(center, np.where(constant, 0.0, 1 / unit), unit, unit)
     second, mean = rows.sum(_second_moment, scaled)
     values, vectors = np.linalg.eigh(second)
     kept = values > RANK_EPS * eps * max(values[-1], 0) if len(values) else []
     values, vectors = values[kept], vectors[:, kept]
     columns = vectors / np.sqrt(values) / unit[:, None]
-    variance = np.maximum(np.diag(second) - mean**2, 0)
-    variances = (columns * (variance * unit**2)[:, None]).T @ columns
-    return Whitening(center, columns, vectors * np.sqrt(values) * unit[:, None], variances)
+    deviations = unit * np.sqrt(np.maximum(np.diag(second) - mean**2, 0))
+    return Whitening(center, columns, vectors * np.sqrt(values) * unit[:, None], deviations)
 
 
 def _second_moment(X, y, s, scaled):
@@ -97,3 +106,10 @@ def _second_moment(X, y, s, scaled):
         total = total + (Z.T @ weighted).astype(np.float64)
         mean = mean + weighted.sum(axis=0, dtype=np.float64)
     return total, mean
+
+
+def unwhitened(rows):
+    """Return the `Whitening` that changes nothing: the user's own coordinates."""
+    _, size = rows.column_statistics(centered=True)
+    ones = np.ones(rows.n_features)
+    return Whitening(np.zeros(rows.n_features), ones, ones, size.astype(np.float64))

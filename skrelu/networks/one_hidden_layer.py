@@ -70,7 +70,7 @@ class OneHiddenLayer:
     target_scale : float, default=1.0
         t.
     positive : bool, default=False
-        Whether free v_j are replaced by their absolute values.
+        Whether all v_j are positive: free ones are replaced by their absolute values.
     free_output : bool, optional
         Whether v is part of theta, instead of by the rule above.
     relaxed : bool, default=False
@@ -134,7 +134,9 @@ class OneHiddenLayer:
         center = self.whitening.center
         if self.fit_intercept:
             hidden = np.column_stack([hidden, (weights.hidden_bias + weights.hidden @ center) / unit])
-        head = [] if weights.linear is None or not self.relaxed else self.whitening.to_white(weights.linear[None])[0] / t
+        head = (
+            [] if weights.linear is None or not self.relaxed else self.whitening.to_white(weights.linear[None])[0] / t
+        )
         if self.fit_intercept:
             shift = 0.0 if weights.linear is None else weights.linear @ center
             head = [*head, (weights.output_bias + shift) / t]
@@ -299,6 +301,19 @@ class OneHiddenLayer:
         hidden, _, dv = self._split(direction)
         plain = self.variant(positive=False)
         return plain._penalty_terms(plain.pack(hidden, np.zeros(self.n_head), dv))[1]
+
+    def residual_second_moment(self, theta):
+        """Return ``E[r (x~ x~' - I)]``, r the residual: what one more unit could explain; one pass."""
+
+        def f(X, y, s, W, b, c, v):
+            residual = self._forward(X, y, W, b, c, v)[-1]
+            g, total = s * residual, 0.0
+            for piece, Z in self.whitening.whitened(X):
+                total = total + ((Z.T * g[piece]) @ Z).astype(np.float64)
+            return total, float(g.sum())
+
+        second, mean = self.rows.sum(f, *self._stacked(theta))
+        return second - mean * np.eye(len(second))
 
     # orientation
 

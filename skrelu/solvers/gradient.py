@@ -1,8 +1,9 @@
-"""Projected gradient descent as in the paper: its steps, a projection, nothing else."""
+"""Gradient descent as in the papers: their steps, a projection where there is one, nothing else."""
 
 from itertools import count
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from skrelu.solvers.loop import Iterate
 
@@ -44,3 +45,40 @@ def projected_gradient(problem, point, *, step_size):
         change = np.linalg.norm(new.theta - point.theta)
         point = new
         yield Iterate(point.theta, point.value, float(change / np.linalg.norm(point.theta)) if change else 0.0)
+
+
+def gradient_descent(network, theta, *, step_size):
+    """Yield the iterates ``theta <- theta - mu g(theta)``, ``mu = step_size / L``, L of `largest_curvature` at the start.
+
+    The criterion is ``|theta_new - theta| / |theta_new|``.
+
+    Parameters
+    ----------
+    network : OneHiddenLayer
+    theta : ndarray
+    step_size : float or "auto"
+        "auto" starts with 1, halves the step for good whenever it would raise the objective.
+    """
+    factor, adaptive = (1.0, True) if step_size == "auto" else (step_size, False)
+    curvature = largest_curvature(network, theta)
+    mu = factor / curvature if curvature > 0 else factor
+    value, gradient = network.value_and_gradient(theta)
+    while True:
+        for _ in range(HALVINGS):
+            new = theta - mu * gradient
+            new_value, new_gradient = network.value_and_gradient(new)
+            if not adaptive or new_value <= value:
+                break
+            mu /= 2
+        change = float(np.linalg.norm(new - theta))
+        theta, value, gradient = new, new_value, new_gradient
+        yield Iterate(theta, value, change / float(np.linalg.norm(theta)) if change else 0.0)
+
+
+def largest_curvature(network, theta):
+    """Return the largest eigenvalue of the Gauss-Newton matrix at theta, to three digits."""
+    product, size = network.curvature_product(theta), len(theta)
+    if size < 3:
+        return float(np.linalg.eigvalsh(np.column_stack([product(e) for e in np.eye(size)]))[-1])
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    return float(eigsh(operator, 1, v0=np.ones(size), tol=1e-3, return_eigenvectors=False)[0])

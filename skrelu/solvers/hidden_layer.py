@@ -185,6 +185,12 @@ def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
     return network, _balanced(network, merged[kept], head, merged_signs[kept])
 
 
+def balanced(network, theta):
+    """Return the theta of a network whose outputs are free, from one with fixed outputs; else theta itself."""
+    fixed = network.variant(free_output=False)
+    return _balanced(network, *fixed.unpack(theta))
+
+
 def _balanced(network, hidden, head, signs):
     """Return the theta of units ``+-a(<w, x> + b)``; where outputs are free, half of each magnitude goes to them."""
     if not network.free_output:
@@ -193,11 +199,82 @@ def _balanced(network, hidden, head, signs):
     return network.pack(hidden / size[:, None], head, signs * size)
 
 
+def best_of_starts(network, theta, rng, *, n_init, begin, **options):
+    """Return (network, descent) of the best of several starts.
+
+    First descent from theta (`refined`), then from wide networks (`widened`), to `n_init` starts in all. No further
+    start is tried once the residual is zero, or once one has come to the same objective as the best before it, to
+    `MARGIN`. Starts that are losing are abandoned.
+
+    Parameters
+    ----------
+    network : OneHiddenLayer
+    theta : ndarray
+    rng : RandomState
+    n_init : int
+    begin : callable
+        Told of each further start; True stops.
+    **options : dict
+        max_iter, of each start; watch and verbose, of the loop.
+    """
+    best = refined(network, theta, rng, **options)
+    for attempt in range(n_init - 1):
+        objective = best[1].objective
+        if network.is_lowest(objective) or best[1].interrupted or begin():
+            break
+        trial = widened(network, rng, **_width(network, attempt), rival=objective, **options)
+        if trial[1].interrupted:
+            best = best[0], replace(best[1], stop_reason=INTERRUPTED)
+        elif trial[1].objective < objective * (1 - MARGIN):
+            best = trial
+        elif trial[1].objective <= objective * (1 + MARGIN):
+            break
+    return best
+
+
+def grown(network, descent, rng, **options):
+    """Return (network, descent) with units added for as long as the Bayesian information criterion falls.
+
+    ``n log(F) + p log(n)``, F the objective, p the number of weights and n the sum of the sample weights, must fall by
+    more than 1; and p stays below n / 2. A unit is added small along the eigenvector of the largest eigenvalue, in
+    absolute value, of the second moment of the residual, with the output that lowers the objective.
+    """
+    n, n_weights = network.rows.weight_sum, network.shape[1]
+    while not (network.is_lowest(descent.objective) or descent.interrupted):
+        size = (network.n_hidden + 1) * n_weights
+        if size > n / 2 or network.n_hidden >= network.whitening.rank:
+            break
+        larger, theta = _with_one_more(network, descent.theta)
+        trial = refined(larger, theta, rng, **options)
+        gain = n * np.log(descent.objective / max(trial[1].objective, np.finfo(float).tiny))
+        if gain <= n_weights * np.log(n) + 1:
+            break
+        network, descent = trial[0], replace(trial[1], loss_curve=descent.loss_curve + trial[1].loss_curve)
+    return network, descent
+
+
+def _with_one_more(network, theta):
+    values, vectors = np.linalg.eigh(network.residual_second_moment(theta))
+    values = values if not network.positive else np.minimum(values, 0)
+    i = int(np.argmax(np.abs(values)))
+    hidden, head, v = network.unpack(theta)
+    unit = np.zeros(network.shape[1])
+    unit[: network.whitening.rank] = vectors[:, i] * np.linalg.norm(hidden, axis=1).min() / 10
+    sign = 1.0 if values[i] <= 0 else -1.0
+    signs = np.append(np.sign(v), sign)
+    larger = network.variant(signs)
+    return larger, _balanced(larger, np.vstack([np.abs(v)[:, None] * hidden, unit]), head, signs)
+
+
 def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
     """Return the descent continued by Newton steps to `tol`, the kinks of the activation smoothed less and less.
 
     With noise the solution lies on kinks, convex ones, of some rows: smoothed over `SMOOTHINGS`, in the end.
     """
+    if network.is_lowest(descent.objective):
+        return replace(descent, converged=True)
+    if not descent.interrupted:
+        descent = replace(descent, converged=False, stop_reason=f"max_iter = {max_iter} reached")
     widths = SMOOTHINGS if network.activation.kink else [0.0]
     for width in widths:
         last = width == widths[-1]
@@ -210,43 +287,6 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
             verbose=verbose,
         )
     return descent
-
-
-def best_of_starts(network, theta, rng, *, n_init, max_iter, tol, attempt_begun, watch=None, verbose=0):
-    """Return (network, descent) of the best of several starts, polished.
-
-    First descent from theta (`refined`), then from wide networks (`widened`), to `n_init` starts in all. No further
-    start is tried once the residual is zero, or once one has come to the same objective as the best before it, to
-    `MARGIN`. Starts that are losing are abandoned.
-
-    Parameters
-    ----------
-    network : OneHiddenLayer
-    theta : ndarray
-    rng : RandomState
-    n_init : int
-    max_iter : int
-        Of each start, and of the polishing.
-    tol : float
-    attempt_begun : callable
-        Told the number of each start; True stops.
-    """
-    options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
-    best = refined(network, theta, rng, **options)
-    for attempt in range(n_init - 1):
-        objective = best[1].objective
-        if network.is_lowest(objective) or best[1].interrupted or attempt_begun(attempt):
-            break
-        trial = widened(network, rng, **_width(network, attempt), rival=objective, **options)
-        found_again = abs(trial[1].objective - objective) <= MARGIN * objective
-        if trial[1].objective < objective * (1 - MARGIN) or trial[1].interrupted:
-            best = trial if trial[1].objective < objective else (best[0], replace(best[1], stop_reason=INTERRUPTED))
-        if found_again:
-            break
-    network, descent = best
-    if network.is_lowest(descent.objective):
-        return network, replace(descent, converged=True)
-    return network, polished(network, replace(descent), tol=tol, **options)
 
 
 def _width(network, attempt):

@@ -40,7 +40,8 @@ def newton_cg(network, theta):
                 break
             length /= 2
         else:
-            yield Iterate(theta, value, size, finished="no step lowers the objective further")
+            accurate = size <= float(np.finfo(network.rows.dtype).eps) ** 0.5
+            yield Iterate(theta, value, size, finished="no step lowers the objective further", converged=accurate)
             return
         theta, value, gradient = trial, new_value, new_gradient
         criterion = float(max(gradient @ metric(gradient), 0.0) ** 0.5)
