@@ -6,6 +6,7 @@ import numpy as np
 
 from skrelu.whitening import Whitening
 
+RESIDUAL_EPS = 1e3  # a linear fit whose residual is below this many eps, relative to y, is exact
 MAX_DIRECTIONS = 40  # of the span: the fourth moment has a quarter of the fourth power of them numbers
 
 
@@ -18,9 +19,9 @@ class HermiteMoments:
 
     Attributes
     ----------
-    basis : ndarray of shape (rank, n_directions)
+    basis : ndarray of shape (n_features, n_directions)
         Orthonormal; spans the eigenvectors of the second moment with the largest absolute eigenvalues.
-    spectrum : ndarray of shape (rank,)
+    spectrum : ndarray of shape (n_features,)
         All its eigenvalues, by decreasing absolute value.
     edge : float
         Largest absolute eigenvalue that noise alone would have: eigenvalues below cannot be told from it.
@@ -45,6 +46,15 @@ class HermiteMoments:
     fourth: np.ndarray
     n: float
     variances: tuple
+
+    def random_directions(self, n_vectors, rng):
+        """Return random unit vectors of the span, (n_vectors, n_directions).
+
+        They are drawn in the whitened coordinates and projected: they do not depend on the signs of the basis.
+        """
+        U = rng.standard_normal((n_vectors, len(self.basis))) @ self.basis
+        norm = np.linalg.norm(U, axis=1, keepdims=True)
+        return U / np.where(norm > 0, norm, 1)
 
     def along(self, U):
         """Return the moments along unit vectors, ``M_m(u, ..., u)`` (4, n_vectors), and their gradients in u.
@@ -151,10 +161,12 @@ def hermite_moments(rows, whitening, n_directions=None):
     quantile of the largest.
     """
     rank, n, t = whitening.rank, rows.weight_sum, rows.target_scale()
-    identity = np.eye(rank)
+    identity = np.eye(whitening.size)
     mean, linear = _Residual(whitening, t, identity).sum(rows, lambda z, r, s: (s @ r, (s * r) @ z))
     about_line = _Residual(whitening, t, identity, float(mean), linear)
     second, variance = about_line.sum(rows, _second_moment)
+    if variance <= (RESIDUAL_EPS * float(np.finfo(rows.dtype).eps)) ** 2:
+        return _linear_moments(whitening, n, float(mean), linear, n_directions or 1)
     values, vectors = np.linalg.eigh(second)
     order = np.argsort(-np.abs(values), kind="stable")
     edge = variance**0.5 * ((1 + (rank / n) ** 0.5) ** 2 - 1 + n**-0.5)
@@ -166,11 +178,20 @@ def hermite_moments(rows, whitening, n_directions=None):
     correction, _ = in_span.sum(rows, _second_moment)
     in_span = replace(in_span, quadratic=second + correction)
     third, fourth, residual = in_span.sum(rows, _higher_moments)
-    variances = tuple(float(v) for v in (variance, variance, residual, residual))
+    variances = tuple(max(float(v), np.finfo(float).eps) for v in (variance, variance, residual, residual))
     first = basis.T @ linear
     return HermiteMoments(
         basis, values[order], float(edge), float(mean), first, second + correction, third, fourth, n, variances
     )
+
+
+def _linear_moments(whitening, n, mean, linear, n_directions):
+    """Return the moments of a linear function: those of degree two and more are zero, their estimates rounding."""
+    k = min(n_directions, MAX_DIRECTIONS, whitening.size)
+    basis = np.linalg.qr(np.column_stack([linear, np.eye(whitening.size)]))[0][:, :k]
+    n_pairs = len(pairs(k)[0])
+    zeros = np.zeros(whitening.size), 0.0, mean, basis.T @ linear, np.zeros((k, k)), np.zeros((n_pairs, k))
+    return HermiteMoments(basis, *zeros, np.zeros((n_pairs, n_pairs)), n, (1.0,) * 4)
 
 
 def _second_moment(z, r, s):

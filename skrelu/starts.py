@@ -33,7 +33,7 @@ def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negati
     hidden = W @ moments.basis.T
     if n_units > n_fitted:
         size = np.linalg.norm(hidden, axis=1).mean() / 10
-        extra, signs = random_units(whitening.rank, n_units - n_fitted, (n_units - n_fitted) // 2, rng)
+        extra, signs = random_units(whitening.size, n_units - n_fitted, (n_units - n_fitted) // 2, rng)
         hidden, b = np.vstack([hidden, size * extra]), np.append(b, np.zeros(len(extra)))
         v = np.append(v, np.ones(len(extra)) if n_negative == 0 else signs)
     c = moments.mean - v @ activation.hermite_coefficients(0, scale=np.linalg.norm(hidden, axis=1), bias=b)[0]
@@ -48,16 +48,16 @@ def random_start(rows, whitening, n_units, n_negative, rng, *, fit_intercept=Tru
 
     Their size is that of k equal units of independent directions with the variance of y: ``t sqrt(3 / k)``.
     """
-    hidden, v = random_units(whitening.rank, n_units, n_negative, rng)
+    hidden, v = random_units(whitening.size, n_units, n_negative, rng)
     size = rows.target_scale() * (3 / n_units) ** 0.5
     columns = whitening.to_columns(size * hidden)
     b = -columns @ whitening.center if fit_intercept else np.zeros(n_units)
     return Weights(columns, b, v, 0.0)
 
 
-def random_units(rank, n_units, n_negative, rng):
+def random_units(size, n_units, n_negative, rng):
     """Return unit vectors, uniform on the sphere, and signs."""
-    hidden = rng.standard_normal((n_units, rank))
+    hidden = rng.standard_normal((n_units, size))
     hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
     return hidden, np.where(np.arange(n_units) < n_negative, -1.0, 1.0)
 

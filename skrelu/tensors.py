@@ -36,6 +36,7 @@ class MomentFit:
     output : ndarray of shape (n_units,)
         The v_j.
     size : float
+        Of the prior.
     bias : ndarray of shape (n_directions,) or None
         b_j is ``<bias, w_j>`` for a vector (the mean of the inputs of a network without biases), free for None.
     """
@@ -121,13 +122,13 @@ def power_directions(moments, rng):
     of either sign are fixed points of ``u <- M_4(u, u, u, .)``.
     """
     k = moments.basis.shape[1]
-    U = _unit(rng.standard_normal((POWER_STARTS * k, k)))
+    U = moments.random_directions(POWER_STARTS * k, rng)
     for _ in range(POWER_STEPS):
         U = _unit(moments.along(U)[1][3])
     value = np.abs(moments.along(U)[0][3])
     chosen = []
     for i in np.argsort(-value, kind="stable"):
-        if np.all(np.abs(U[chosen] @ U[i]) < PARALLEL):
+        if value[i] > 0 and np.all(np.abs(U[chosen] @ U[i]) < PARALLEL):
             chosen.append(i)
     return U[chosen]
 
@@ -160,11 +161,11 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
     k = moments.basis.shape[1]
     if n_negative is None:
         n_negative = int(np.sum(np.linalg.eigvalsh(moments.second) < 0))
-    size = np.sqrt(np.sum(moments.second**2) / n_units) / abs(activation.hermite_coefficients(2)[2])
+    size = (3 / n_units) ** 0.5
     best = None
     for attempt in range(1 + RANDOM_STARTS):
         found = power_directions(moments, rng)[:n_units] if attempt == 0 else np.empty((0, k))
-        U = np.vstack([found, _unit(rng.standard_normal((n_units - len(found), k)))])
+        U = np.vstack([found, moments.random_directions(n_units - len(found), rng)])
         v = _signs(moments, U, n_negative)
         fit = MomentFit(moments, activation, v, size, bias)
         W, b = size * U, np.zeros(n_units)

@@ -19,38 +19,41 @@ class Whitening:
     ----------
     center : ndarray of shape (n_features,)
         The column means, or 0: then "covariance" is the matrix of second moments.
-    columns : ndarray of shape (n_features, rank), or (n_features,) for a diagonal matrix
+    columns : ndarray of shape (n_features, n_features), or (n_features,) for a diagonal matrix
         T.
     inverse : ndarray of the same shape
         The transposed pseudo-inverse of T.
     deviations : ndarray of shape (n_features,)
         Standard deviations of the columns.
+    rank : int
+        Number of directions in which the inputs vary; along the others x~ is 0.
     """
 
     center: np.ndarray
     columns: np.ndarray
     inverse: np.ndarray
     deviations: np.ndarray
+    rank: int
 
     @property
-    def rank(self):
-        """The number of coordinates."""
-        return self.columns.shape[-1]
+    def size(self):
+        """The number of coordinates, that of the columns."""
+        return len(self.center)
 
     @cached_property
     def variances(self):
-        """``T' S T`` (rank, rank), S the diagonal matrix of the variances of the columns."""
+        """``T' S T``, S the diagonal matrix of the variances of the columns."""
         if self.columns.ndim == 1:
             return np.diag((self.columns * self.deviations) ** 2)
         scaled = self.columns * self.deviations[:, None]
         return scaled.T @ scaled
 
     def to_columns(self, W):
-        """Return the weights of the columns, for weights (k, rank) of the coordinates."""
+        """Return the weights of the columns, for weights (k, size) of the coordinates."""
         return W * self.columns if self.columns.ndim == 1 else W @ self.columns.T
 
     def to_white(self, W):
-        """Return the weights (k, rank) of the coordinates, for weights of the columns."""
+        """Return the weights (k, size) of the coordinates, for weights of the columns."""
         return W * self.inverse if self.columns.ndim == 1 else W @ self.inverse
 
     def pull_back(self, G):
@@ -58,13 +61,13 @@ class Whitening:
         return G * self.columns if self.columns.ndim == 1 else G @ self.columns
 
     def whitened(self, X):
-        """Yield (rows, x~ of these rows (n, rank)) over the pieces of a block X."""
+        """Yield (rows, x~ of these rows (n, size)) over the pieces of a block X."""
         for piece, XT in column_blocks(X, np.arange(X.shape[1]) if self.columns.ndim == 1 else self._cast(X.dtype)):
             white = XT * self.columns if self.columns.ndim == 1 else XT
             yield piece, white - self.pull_back(self.center[None]).astype(X.dtype)
 
     def projected(self, X, basis):
-        """Yield (rows, ``x~ B`` of these rows) over the pieces of a block X, B (rank, k)."""
+        """Yield (rows, ``x~ B`` of these rows) over the pieces of a block X, B (size, k)."""
         T = self.columns[:, None] * basis if self.columns.ndim == 1 else self.columns @ basis
         shift = self.center @ T
         for piece, XT in column_blocks(X, T.astype(X.dtype)):
@@ -88,15 +91,17 @@ def whitening(rows, *, centered):
     if rows.n_features > MAX_FULL:
         columns = np.where(constant, 0.0, 1 / unit)
         _, deviations = (center, size) if centered else rows.column_statistics(centered=True)
-        return Whitening(center, columns, np.where(constant, 0.0, unit), deviations)
-    scaled = Whitening(center, np.where(constant, 0.0, 1 / unit), unit, unit)
+        return Whitening(center, columns, np.where(constant, 0.0, unit), deviations, int(np.sum(~constant)))
+    scaled = Whitening(center, np.where(constant, 0.0, 1 / unit), unit, unit, 0)
     second, mean = rows.sum(_second_moment, scaled)
     values, vectors = np.linalg.eigh(second)
-    kept = values > RANK_EPS * eps * max(values[-1], 0) if len(values) else []
-    values, vectors = values[kept], vectors[:, kept]
-    columns = vectors / np.sqrt(values) / unit[:, None]
+    kept = values > RANK_EPS * eps * max(values[-1], 0)
+    root = np.sqrt(values[kept])
+    vectors = vectors[:, kept]
     deviations = unit * np.sqrt(np.maximum(np.diag(second) - mean**2, 0))
-    return Whitening(center, columns, vectors * np.sqrt(values) * unit[:, None], deviations)
+    # Symmetric roots: unlike eigenvectors they have no signs that rounding could turn over.
+    columns = (vectors / root) @ vectors.T / unit[:, None]
+    return Whitening(center, columns, (vectors * root) @ vectors.T * unit[:, None], deviations, len(root))
 
 
 def _second_moment(X, y, s, scaled):
@@ -112,4 +117,4 @@ def unwhitened(rows):
     """Return the `Whitening` that changes nothing: the user's own coordinates."""
     _, size = rows.column_statistics(centered=True)
     ones = np.ones(rows.n_features)
-    return Whitening(np.zeros(rows.n_features), ones, ones, size.astype(np.float64))
+    return Whitening(np.zeros(rows.n_features), ones, ones, size.astype(np.float64), rows.n_features)

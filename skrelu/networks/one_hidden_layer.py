@@ -90,7 +90,7 @@ class OneHiddenLayer:
         t = self.target_scale
         self._hidden_unit = (t**0.5 if self.free_output else t) if homogeneous else 1.0
         self._output_unit = t / self._hidden_unit
-        self.shape = (self.n_hidden, whitening.rank + self.fit_intercept)
+        self.shape = (self.n_hidden, whitening.size + self.fit_intercept)
 
     def variant(self, output=None, **options):
         """Return this network with other options, or other (a different number of) output weights."""
@@ -102,10 +102,10 @@ class OneHiddenLayer:
     @property
     def n_head(self):
         """Length of (beta, c), or of c."""
-        return (self.whitening.rank if self.relaxed else 0) + self.fit_intercept
+        return (self.whitening.size if self.relaxed else 0) + self.fit_intercept
 
     def unpack(self, theta):
-        """Return (hidden (k, rank [+ 1]), head, v) of theta."""
+        """Return (hidden (k, size [+ 1]), head, v) of theta."""
         hidden, head, v = self._split(theta)
         if self.positive:
             v = np.abs(v)
@@ -145,7 +145,7 @@ class OneHiddenLayer:
     def _planes(self, theta):
         """Return W (k, d), b, beta (d,) or None, c and v as the rows see them."""
         hidden, head, v = self.unpack(theta)
-        rank, center = self.whitening.rank, self.whitening.center
+        rank, center = self.whitening.size, self.whitening.center
         W = self.whitening.to_columns(hidden[:, :rank])
         b = hidden[:, rank] - W @ center if self.fit_intercept else np.zeros(len(W))
         c = head[-1] if self.fit_intercept else 0.0
@@ -200,23 +200,24 @@ class OneHiddenLayer:
             return loss, (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
 
         loss, G, g_bias, g_c, g_v = self.rows.sum(f, *self._stacked(theta))
-        gradient = self._pull_back(G, g_bias, g_c, g_v, theta)
+        # Products with v here are k (d + 1) numbers, in each row they would be k.
+        weight = np.append(self.unpack(theta)[2], np.ones(len(G) - self.n_hidden))
+        gradient = self._pull_back(weight[:, None] * G, weight * g_bias, g_c, g_v, theta)
         if self.alpha > 0:
             penalty, g_penalty = self._penalty_terms(theta)
             loss, gradient = loss + penalty, gradient + g_penalty
         return loss, gradient
 
     def _pull_back(self, G, g_bias, g_c, g_v, theta):
-        """Return the gradient with respect to theta from sums of ``g x'`` and g over rows; rows of units without v."""
+        """Return the gradient with respect to theta from sums of ``g x'`` and g over rows."""
         k, center = self.n_hidden, self.whitening.center
         if self.fit_intercept:
             G = G - np.outer(g_bias, center)
         G = self.whitening.pull_back(G)
         if self.fit_intercept:
             G = np.column_stack([G, g_bias])
-        _, _, v = self.unpack(theta)
         head = G[k] if self.relaxed else np.full(self.n_head, g_c)
-        return self.pack(v[:, None] * G[:k], head, self._output_signs(theta) * g_v)
+        return self.pack(G[:k], head, self._output_signs(theta) * g_v)
 
     def _output_signs(self, theta):
         """Return dv/dtheta of the free v_j: 1, or the signs of those whose absolute values count."""
@@ -224,7 +225,7 @@ class OneHiddenLayer:
 
     def _penalty_terms(self, theta):
         hidden, head, v = self.unpack(theta)
-        rank, t = self.whitening.rank, self.target_scale
+        rank, t = self.whitening.size, self.target_scale
         scale = self.alpha * (self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
         SW = np.zeros_like(hidden)
         SW[:, :rank] = hidden[:, :rank] @ self.whitening.variances
@@ -263,8 +264,9 @@ class OneHiddenLayer:
     def curvature_product(self, theta):
         """Return the function ``d -> H d``, one pass each.
 
-        H is the Gauss-Newton matrix and, where the kink is smoothed, the second derivatives of the activation where
-        they are convex. For fixed v and away from kinks it is the Hessian of the loss of a ReLU network.
+        H is the Gauss-Newton matrix, the second derivatives in a hidden and an output weight, and, where the kink is
+        smoothed, those of the activation where they are convex. For a ReLU it is the Hessian of the objective away from
+        kinks; for fixed v it is positive semidefinite.
         """
         stacked = self._stacked(theta)
         eps, kink = self.smoothing, self.activation.kink
@@ -278,12 +280,15 @@ class OneHiddenLayer:
             change += dZ[k] if self.relaxed else dc
             if self.free_output:
                 change += dv @ value
-            g = s * change
-            G = derivative * g
+            g, r = s * change, s * residual
+            G = v[:, None] * derivative * g
             if eps and kink:
-                convex = np.maximum(np.outer(np.sign(v), s * residual), 0)
-                G += np.where(np.abs(units) < eps / 2, kink / eps, 0) * convex * np.sign(v)[:, None] * dZ[:k]
-            by_output = (value @ g).astype(np.float64) if self.free_output else 0.0
+                G += np.where(np.abs(units) < eps / 2, kink / eps, 0) * np.maximum(np.outer(v, r), 0) * dZ[:k]
+            by_output = 0.0
+            if self.free_output:
+                slopes = derivative * r
+                G += dv[:, None] * slopes
+                by_output = (value @ g + np.sum(slopes * dZ[:k], axis=1)).astype(np.float64)
             G = np.vstack([G, g]) if self.relaxed else G
             return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
 
@@ -323,7 +328,7 @@ class OneHiddenLayer:
         A network is a relaxed one whose linear part is ``beta = q sum_j v_j w_j``.
         """
         hidden, head, v = self.unpack(theta)
-        rank, q = self.whitening.rank, self.activation.odd_slope
+        rank, q = self.whitening.size, self.activation.odd_slope
         signs = orientation(q * v[:, None] * hidden[:, :rank], head[:rank])
         network = self.variant(relaxed=False)
         hidden = signs[:, None] * hidden

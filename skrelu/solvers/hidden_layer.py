@@ -97,7 +97,7 @@ def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=
     options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
     if network.activation.odd_slope is None:
         return network, Descent(theta).followed_by(until_stalled(rival), network, **options)
-    free = network.variant(free_output=True)
+    free = network.variant(free_output=True, alpha=0.0)
     start = free.relaxed_parameters(_balanced(free, *network.unpack(theta)))
     return _from_relaxed(network, Descent(start), rng, rival, options)
 
@@ -105,9 +105,10 @@ def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=
 def _from_relaxed(network, descent, rng, rival, options):
     """Return (network, descent) from a theta of the relaxed network with free outputs.
 
-    Outputs are free so that a unit whose sign is wrong shrinks to nothing and returns with the other one.
+    Outputs are free so that a unit whose sign is wrong shrinks to nothing and returns with the other one. There is no
+    weight decay: it would let the linear part, which a network has to pay for, replace units.
     """
-    free = network.variant(free_output=True)
+    free = network.variant(free_output=True, alpha=0.0)
     relaxed = free.variant(relaxed=True)
     descent = descent.followed_by(until_stalled(), relaxed, **options)
     network, theta = _collapsed(network, free, relaxed.oriented(descent.theta), rng, parallel=1.0)
@@ -135,13 +136,13 @@ def widened(network, rng, *, width, decays, relaxed, max_iter, rival=np.inf, wat
     options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
     descent, wide = None, None
     for decay in decays:
-        alpha = max(decay * network.target_scale, network.alpha)
+        alpha = 0.0 if relaxed else max(decay * network.target_scale, network.alpha)
         wide = network.variant(np.ones(width), alpha=alpha, free_output=True, relaxed=relaxed)
         descent = Descent(_wide_start(wide, rng)) if descent is None else descent
         budget = min(max_iter, len(descent.loss_curve) + WIDE_ITERATIONS)
         descent = descent.followed_by(until_stalled(), wide, **{**options, "max_iter": budget})
     if relaxed:
-        narrow = network.variant(free_output=True, relaxed=True)
+        narrow = network.variant(free_output=True, relaxed=True, alpha=0.0)
         _, theta = _collapsed(narrow, wide, descent.theta, rng)
         return _from_relaxed(network, replace(descent, theta=theta), rng, rival, options)
     network, theta = _collapsed(network, wide, descent.theta, rng)
@@ -150,7 +151,7 @@ def widened(network, rng, *, width, decays, relaxed, max_iter, rival=np.inf, wat
 
 def _wide_start(wide, rng):
     """Return small isotropic units, outputs of alternating signs."""
-    hidden = WIDE_SIZE * rng.standard_normal(wide.shape) / wide.whitening.rank**0.5
+    hidden = WIDE_SIZE * rng.standard_normal(wide.shape) / wide.whitening.size**0.5
     if wide.fit_intercept:
         hidden[:, -1] = 0
     v = WIDE_SIZE * np.where(np.arange(wide.n_hidden) % 2 == 0, -1.0, 1.0)
@@ -239,7 +240,7 @@ def grown(network, descent, rng, **options):
     more than 1; and p stays below n / 2. A unit is added small along the eigenvector of the largest eigenvalue, in
     absolute value, of the second moment of the residual, with the output that lowers the objective.
     """
-    n, n_weights = network.rows.weight_sum, network.shape[1]
+    n, n_weights = network.rows.weight_sum, network.whitening.rank + network.fit_intercept
     while not (network.is_lowest(descent.objective) or descent.interrupted):
         size = (network.n_hidden + 1) * n_weights
         if size > n / 2 or network.n_hidden >= network.whitening.rank:
@@ -259,7 +260,7 @@ def _with_one_more(network, theta):
     i = int(np.argmax(np.abs(values)))
     hidden, head, v = network.unpack(theta)
     unit = np.zeros(network.shape[1])
-    unit[: network.whitening.rank] = vectors[:, i] * np.linalg.norm(hidden, axis=1).min() / 10
+    unit[: network.whitening.size] = vectors[:, i] * np.linalg.norm(hidden, axis=1).min() / 10
     sign = 1.0 if values[i] <= 0 else -1.0
     signs = np.append(np.sign(v), sign)
     larger = network.variant(signs)
