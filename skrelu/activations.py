@@ -252,7 +252,7 @@ def _relu(z):
 
 
 def _step(z):
-    return np.heaviside(z, 0.5)
+    return (np.sign(z) + 1.0) * 0.5
 
 
 def _leaky_relu(z):

@@ -1,6 +1,7 @@
 """Hermite moments ``E[y He_m(x)]`` of weighted data, m = 1 to 4, by control variates, in the space of the units."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,6 +85,7 @@ class HermiteMoments:
         return values, np.stack([np.broadcast_to(self.first, U.shape), 2 * second, third, 4 * along_fourth])
 
 
+@lru_cache(maxsize=64)
 def pairs(k):
     """Return the indices a <= b of the distinct products of k coordinates."""
     return np.triu_indices(k)
@@ -203,8 +205,8 @@ def _second_moment(z, r, s):
 def _higher_moments(z, r, s):
     """Return the sums of ``r He_3(z)`` and ``r He_4(z)`` by pairs, and of r^2.
 
-    Along a unit vector u, ``He_3 = (u'z)^3 - 3 u'z`` and ``He_4 = (u'z)^4 - 6 (u'z)^2 + 3``; the lower powers are spread
-    over the pairs so that contraction with any unit vector is right.
+    Along a unit vector u, ``He_3 = (u'z)^3 - 3 u'z`` and ``He_4 = (u'z)^4 - 6 (u'z)^2 + 3``; the lower powers are
+    spread over the pairs so that contraction with any unit vector is right.
     """
     k = z.shape[1]
     a, b = pairs(k)

@@ -43,7 +43,7 @@ class OneHiddenLayerReLU(
     The start is that of [1]_ and [2]_: Hermite moments ``E[y He_m(x)]`` of the whitened x are sums of powers of the
     directions of the units, so that the span of the w_j comes from the second moment, and directions, magnitudes and
     biases from all moments up to the fourth in that span. With ``solver="gd"`` and ``step_size=1.0`` gradient descent
-    on w and b with step 1/L follows, as in the papers, L the largest eigenvalue of the Gauss-Newton matrix at the start.
+    on w and b with step 1/L follows, as in the papers, L the largest eigenvalue of the start's Gauss-Newton matrix.
 
     Theorem of [1]_: for x ~ N(0, I), y = sum_j v_j max(0, <w_j, x>) + noise with linearly independent w_j, and n above
     a constant times d times powers of k and of the condition number of W, gradient descent from the tensor start
@@ -103,8 +103,8 @@ class OneHiddenLayerReLU(
     loss_ : float
         Half the weighted mean squared error at the returned parameters, without penalty.
     loss_curve_ : list of float
-        Objective after each iteration of the start that was kept. In the first stages of "auto" that is the objective of
-        the relaxed, wide or smoothed network (see Notes).
+        Objective after each iteration of the start that was kept. In the first stages of "auto" that is the one of the
+        relaxed, wide or smoothed network (see Notes).
     n_iter_ : int
         Iterations of the start that was kept.
     converged_ : bool
@@ -128,9 +128,9 @@ class OneHiddenLayerReLU(
     "auto" descends (L-BFGS in the metric of the network) first in a *relaxed* network with a linear part besides.
     max(0, z) = z/2 + |z|/2, so that there the orientation of units does not matter, and descent is not caught where a
     unit points the wrong way. The linear part then tells the orientation. Where that leaves a residual, further starts
-    are wider networks, relaxed ones or ones with decreasing weight decay, pruned to n_hidden units. At last Newton steps
-    by conjugate gradients, with the kinks of the ReLUs smoothed over a width that ends at 1e-4 of the root mean square
-    of y. Nothing is proved for it beyond stationarity of what it returns; a residual of zero is its own certificate.
+    are wider networks, relaxed or with decreasing weight decay, pruned to n_hidden units. At last Newton steps by
+    conjugate gradients, with the kinks of the ReLUs smoothed over a width that ends at 1e-4 of the root mean square of
+    y. Nothing is proved for it beyond stationarity of what it returns; a residual of zero is its own certificate.
     Measured on x ~ N(0, I) without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500, twice the
     number of weights.
 
@@ -138,8 +138,8 @@ class OneHiddenLayerReLU(
     ----------
     .. [1] X. Zhang, Y. Yu, L. Wang and Q. Gu, "Learning One-hidden-layer ReLU Networks via Gradient Descent", AISTATS
        2019. arXiv:1806.07808.
-    .. [2] K. Zhong, Z. Song, P. Jain, P. L. Bartlett and I. S. Dhillon, "Recovery Guarantees for One-hidden-layer Neural
-       Networks", ICML 2017. arXiv:1706.03175.
+    .. [2] K. Zhong, Z. Song, P. Jain, P. L. Bartlett and I. S. Dhillon, "Recovery Guarantees for One-hidden-layer
+       Neural Networks", ICML 2017. arXiv:1706.03175.
 
     Examples
     --------
@@ -387,11 +387,11 @@ class OneHiddenLayerReLU(
 
     def _attributes(self, weights):
         """Return the fitted weights: outputs +-1, magnitudes in the units."""
-        size = np.abs(weights.output)
+        weights = weights.normalised()
         return {
-            "hidden_coef_": size[:, None] * weights.hidden,
-            "hidden_intercept_": size * weights.hidden_bias,
-            "output_coef_": np.where(weights.output < 0, -1.0, 1.0),
+            "hidden_coef_": weights.hidden,
+            "hidden_intercept_": weights.hidden_bias,
+            "output_coef_": weights.output,
             "output_intercept_": weights.output_bias,
         }
 
@@ -410,19 +410,8 @@ class OneHiddenLayerReLU(
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
-        self.stop_reason_ = descent.stop_reason + _identifiability(network)
+        self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, network.undetermined())))
         if not descent.converged:
             remedy = "Lower step_size, raise max_iter, or use solver='auto'" if self._is_gd else "Raise max_iter or tol"
             message = f"The fit did not converge: {descent.stop_reason}. {remedy}."
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
-
-
-def _identifiability(network):
-    """Return a sentence if the data cannot determine the weights, else nothing."""
-    k, n, rank = network.n_hidden, network.rows.weight_sum, network.whitening.rank
-    size = k * network.shape[1] + network.n_head
-    if n < size:
-        return f"; {n:g} rows do not determine {size} weights"
-    if k > rank:
-        return f"; recovery is guaranteed for at most as many units as X has rank, {rank}, not for {k}"
-    return ""

@@ -9,8 +9,10 @@ SMALLEST_OUTPUT = 1e-3  # of the largest, of the least squares output weights of
 
 
 def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negative=None, fit_intercept=True):
-    """Return the units whose Hermite moments are those of the data (`fit_moments`); at most as many as there are
-    directions, the others random in the whitened metric, of a tenth of the size.
+    """Return the units whose Hermite moments are those of the data (`fit_moments`).
+
+    At most as many as the moments have directions; the others are random in the whitened metric, of a tenth of the
+    size.
 
     Parameters
     ----------

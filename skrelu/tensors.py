@@ -12,7 +12,7 @@ POWER_STARTS = 10  # a unit, of the power iteration
 POWER_STEPS = 30
 PARALLEL = 0.7  # cosine above which two maxima of the power iteration count as one unit
 RANDOM_STARTS = 4  # of the joint fit, besides that of the power iteration
-PRECISION = 4.0  # of the prior of sizes and biases, in rows
+PRECISION = 20.0  # of the prior of sizes and biases, in rows
 MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
 
 
@@ -136,8 +136,8 @@ def power_directions(moments, rng):
 def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None):
     """Return (W, b, v): units whose moments are nearest to those of the data.
 
-    `MomentFit` from several starts, the best kept: the local maxima of the fourth moment (`power_directions`), and
-    random directions.
+    `MomentFit` from the local maxima of the fourth moment (`power_directions`). Where these are fewer than the units,
+    the others start in random directions, and the best of several such fits is kept.
 
     Parameters
     ----------
@@ -158,13 +158,13 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
     b : ndarray of shape (n_units,)
     v : ndarray of shape (n_units,)
     """
-    k = moments.basis.shape[1]
     if n_negative is None:
         n_negative = int(np.sum(np.linalg.eigvalsh(moments.second) < 0))
     size = (3 / n_units) ** 0.5
     best = None
-    for attempt in range(1 + RANDOM_STARTS):
-        found = power_directions(moments, rng)[:n_units] if attempt == 0 else np.empty((0, k))
+    maxima = power_directions(moments, rng)[:n_units]
+    for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_units else 1):
+        found = maxima if attempt % 2 == 0 else maxima[:0]
         U = np.vstack([found, moments.random_directions(n_units - len(found), rng)])
         v = _signs(moments, U, n_negative)
         fit = MomentFit(moments, activation, v, size, bias)

@@ -1,6 +1,6 @@
 """One hidden layer: loss, gradient, Gauss-Newton products and metric, in whitened coordinates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg, sparse
@@ -38,6 +38,12 @@ class Weights:
     output_bias: float
     linear: np.ndarray | None = None
 
+    def normalised(self):
+        """Return the same function of a positively homogeneous activation with outputs +-1."""
+        size = np.abs(self.output)
+        hidden, bias = size[:, None] * self.hidden, size * self.hidden_bias
+        return replace(self, hidden=hidden, hidden_bias=bias, output=np.where(self.output < 0, -1.0, 1.0))
+
 
 class OneHiddenLayer:
     """Half the weighted mean squared error of one hidden layer, in coordinates in which the data are white.
@@ -49,7 +55,7 @@ class OneHiddenLayer:
 
     S the variances of the columns. The *relaxed* network has a linear part ``<beta, x>`` besides, and the even part of
     the activation, ``a(z) - q z``, in place of a: where a(z) - a(-z) = 2 q z (a ReLU: q = 1/2), both represent the same
-    functions as a with a linear part, but the signs of the (w_j, b_j) no longer matter, so that descent cannot be caught
+    functions as a with a linear part, but the signs of the (w_j, b_j) no longer matter, so that descent is not caught
     where a unit points the wrong way. It returns to the network by `oriented`.
 
     The solvers see one vector theta: (w_j, b_j) of each unit in the coordinates of `whitening`; then (beta, c), or c;
@@ -127,6 +133,20 @@ class OneHiddenLayer:
         unit = self._hidden_unit
         return Weights(W * unit, b * unit, v * self._output_unit, c * t, None if beta is None else beta * t)
 
+    @property
+    def n_weights(self):
+        """Number of weights that the data can tell: hidden ones, biases, and c; not the free v, nor along constants."""
+        return self.n_hidden * (self.whitening.rank + self.fit_intercept) + self.fit_intercept
+
+    def undetermined(self):
+        """Return a sentence if the data cannot determine the weights, else nothing."""
+        n, rank = self.rows.weight_sum, self.whitening.rank
+        if n < self.n_weights:
+            return f"{n:g} rows do not determine {self.n_weights} weights"
+        if self.n_hidden > rank:
+            return f"recovery is guaranteed for at most as many units as X has rank, {rank}, not for {self.n_hidden}"
+        return ""
+
     def parameters(self, weights):
         """Return the theta of `Weights`: the inverse of `weights`, but for what no row of X can see."""
         t, unit = self.target_scale, self._hidden_unit
@@ -167,13 +187,23 @@ class OneHiddenLayer:
     def _hidden(self, Z):
         """Return value and derivative of the activation at Z: even if relaxed, smoothed if its kink is."""
         a, q = self.activation, self.activation.odd_slope
-        value, derivative = a.value(Z), a.derivative(Z)
-        if self.relaxed:
-            value, derivative = value - q * Z, derivative - q
+        if a.positively_homogeneous:
+            # q z + h |z|, without the temporary arrays of the general case.
+            h = a.kink / 2
+            value, derivative = np.abs(Z), np.copysign(Z.dtype.type(h), Z)
+            value *= h
+            if not self.relaxed:
+                value += q * Z
+                derivative += q
+        else:
+            value, derivative = a.value(Z), a.derivative(Z)
+            if self.relaxed:
+                value, derivative = value - q * Z, derivative - q
         if self.smoothing and a.kink:
             eps = self.smoothing
             ramp = np.maximum(1 - np.abs(Z) * (2 / eps), 0)
-            value, derivative = value + a.kink * eps / 8 * ramp**2, derivative - a.kink / 2 * np.sign(Z) * ramp
+            value += a.kink * eps / 8 * ramp**2
+            derivative -= np.copysign(a.kink / 2 * ramp, Z)
         return value, derivative
 
     def _forward(self, X, y, W, b, c, v):
@@ -233,7 +263,7 @@ class OneHiddenLayer:
         return value, self.pack(scale[0] * SW, np.zeros_like(head), scale[1] * self._output_signs(theta) * v)
 
     def metric(self, theta):
-        """Return the inverse of the Gauss-Newton matrix of white inputs independent of the units, as a function; one pass.
+        """Return, as a function, the inverse of the Gauss-Newton matrix of independent white inputs; one pass.
 
         Were derivatives of the units independent of the white x, the Gauss-Newton matrix would be the Kronecker product
         of ``E[D D']``, ``D_j = v_j a'(z_j)``, and the identity.

@@ -4,10 +4,10 @@ import numpy as np
 
 
 def orientation(parts, linear):
-    """Return signs e_j for which ``|sum_j e_j parts_j - linear|`` is small: the signs of the least squares coefficients.
+    """Return signs e_j for which ``|sum_j e_j parts_j - linear|`` is small.
 
-    Then each sign is turned over that lowers it, the best first: for independent parts and an exact solution there is
-    none.
+    They are those of the least squares coefficients; then signs are turned over while that lowers it, the best first.
+    For independent parts and an exact solution there is none to turn.
 
     Parameters
     ----------

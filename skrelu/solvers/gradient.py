@@ -48,7 +48,7 @@ def projected_gradient(problem, point, *, step_size):
 
 
 def gradient_descent(network, theta, *, step_size):
-    """Yield the iterates ``theta <- theta - mu g(theta)``, ``mu = step_size / L``, L of `largest_curvature` at the start.
+    """Yield the iterates ``theta <- theta - mu g(theta)``, ``mu = step_size / L``, L the start's `largest_curvature`.
 
     The criterion is ``|theta_new - theta| / |theta_new|``.
 

@@ -15,8 +15,8 @@ HALVINGS = 8  # of a step
 def quasi_newton(network, theta):
     """Yield iterates of L-BFGS whose first matrix is the metric of the network, the step 1 tried first.
 
-    The criterion is ``sqrt(g' M^-1 g)``, g the gradient and M the metric: the square root of twice the decrease that one
-    Newton step would bring, relative to the mean square of y.
+    The criterion is ``sqrt(g' M^-1 g)``, g the gradient and M the metric: the square root of twice the decrease that
+    one Newton step would bring, relative to the mean square of y.
 
     Parameters
     ----------
