@@ -18,7 +18,15 @@ from skrelu.networks import OneHiddenLayer
 from skrelu.networks.one_hidden_layer import Weights
 from skrelu.rows import Rows
 from skrelu.solvers.gradient import gradient_descent
-from skrelu.solvers.hidden_layer import Descent, balanced, best_of_starts, grown, polished, until_stalled
+from skrelu.solvers.hidden_layer import (
+    Descent,
+    balanced,
+    best_of_starts,
+    grown,
+    polished,
+    refined,
+    until_stalled,
+)
 from skrelu.solvers.loop import iterate
 from skrelu.whitening import unwhitened, whitening
 
@@ -374,9 +382,11 @@ class OneHiddenLayerReLU(
         if single:
             descent = Descent(theta).followed_by(until_stalled(), network, **options)
         else:
-            network, descent = best_of_starts(network, theta, rng, n_init=self.n_init, begin=begin, **options)
+            network, descent = refined(network, theta, rng, **options)
             if self.n_hidden == "auto":
                 network, descent = grown(network, descent, rng, **options)
+            further = {"n_starts": self.n_init - 1, "begin": begin, **options}
+            network, descent = best_of_starts(network, descent, rng, **further)
         tasks.finish(lambda: self._attributes(network.weights(descent.theta)))
         tol = max(self.tol, 10 * float(np.finfo(network.rows.dtype).eps))
         watch = tasks.watch(self.max_iter, self._told(network))

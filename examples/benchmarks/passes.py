@@ -1,12 +1,21 @@
-"""The cost of one pass over X, value and gradient of one ReLU, against what a pass must cost at least."""
+"""The cost of one pass over X, value and gradient of one ReLU or of a network, against what it must cost at least."""
 
+import warnings
+from unittest import mock
+
+import network_peers
 import numpy as np
 from measure import Block, Table, interleaved, say
+from sklearn.neural_network import MLPRegressor
 
-from skrelu.networks import SingleReLU
+from skrelu import activations
+from skrelu.datasets import make_one_hidden_layer
+from skrelu.networks import OneHiddenLayer, SingleReLU
 from skrelu.rows import BLOCK_BYTES, Rows
+from skrelu.whitening import whitening
 
 SHAPES = ((20_000, 1_000), (200_000, 50), (2_000, 1_000))
+NETWORK_SHAPES = ((50_000, 100, 20), (20_000, 20, 5), (20_000, 200, 10), (10_000, 20, 20))
 GROWTH = (((n, 500) for n in (2_500, 5_000, 10_000, 20_000, 40_000)), ((5_000, d) for d in (50, 200, 800, 3_200)))
 
 
@@ -103,3 +112,92 @@ def _growth(options):
         nanoseconds = 1e6 / (n * d)
         table.rows.append([str(n), str(d), f"{ours:.3g}", f"{ours * nanoseconds:.3f}", f"{bare * nanoseconds:.3f}"])
     return table, records
+
+
+def network_passes(options):
+    """Time of a pass of one hidden layer over that of its two matrix products."""
+    table = Table(
+        f"A pass of one hidden layer (value and gradient), {options.threads} thread(s)",
+        ["n", "d", "k", "dtype", "method", "ms, fastest", "ms, median", "this / products, fastest", "median"],
+        note="Products: W X' and R X (k, n) x (n, d), in the row blocks of skrelu, and nothing else. Taken in turn. "
+        "Fastest: ratio of the smallest times; median of the ratios within a round [quartiles]. Relaxed: with the "
+        "linear part that most descents have. MLPRegressor: time of a fit by its passes.",
+    )
+    records = []
+    for n, d, k in NETWORK_SHAPES:
+        for dtype in ("float64", "float32"):
+            n_rows = n // 5 if options.quick else n
+            say(f"net-pass: {n_rows} x {d}, {k} units, {dtype}")
+            times = _network_times(n_rows, d, k, dtype, rounds=7 if options.quick else 25)
+            records.append(dict(block="net-pass", n=n_rows, d=d, k=k, dtype=dtype, threads=options.threads, ms=times))
+            products = np.array(times["products"])
+            for name, ms in times.items():
+                low, median, high = np.percentile(np.array(ms) / products, [25, 50, 75])
+                ratios = [f"{min(ms) / min(products):.2f}", f"{median:.2f} [{low:.2f}, {high:.2f}]"]
+                cells = [f"{min(ms):.3g}", f"{np.median(ms):.3g}", *(ratios if name != "products" else ("", ""))]
+                table.rows.append([str(n_rows), str(d), str(k), dtype, name, *cells])
+    return Block([table], records)
+
+
+def _network_times(n, d, k, dtype, rounds):
+    """Return the milliseconds of a pass of each contender, by name."""
+    X, y, teacher = make_one_hidden_layer(n, d, k, return_teacher=True, random_state=0)
+    X, y = X.astype(dtype), y.astype(dtype)
+    signs, start = teacher.output_coef_, np.random.default_rng(0).standard_normal((k, d)) / np.sqrt(d)
+    rows = Rows(X, y)
+    plain = OneHiddenLayer(rows, activations.relu, whitening(rows, centered=False), signs, fit_intercept=False)
+    full = OneHiddenLayer(rows, activations.relu, whitening(rows, centered=True), signs)
+    relaxed = full.variant(relaxed=True)
+    rng = np.random.default_rng(1)
+    thetas = {network: _random_theta(network, rng) for network in (plain, full, relaxed)}
+    W, v = start.astype(dtype), signs.astype(dtype)
+    fit, n_passes = _counted_mlp(X, y, k)
+    contenders = {
+        "products": _bare_products(X, W),
+        "ours": lambda: full.value_and_gradient(thetas[full]),
+        "ours, no biases": lambda: plain.value_and_gradient(thetas[plain]),
+        "ours, relaxed": lambda: relaxed.value_and_gradient(thetas[relaxed]),
+        "hand-written, no biases, no blocks": lambda: network_peers.loss_and_gradient(W.ravel(), X, y, v),
+        "MLPRegressor": fit,
+    }
+    times = interleaved(list(contenders.values()), rounds)
+    times[:, -1] /= n_passes
+    return dict(zip(contenders, times.T.tolist(), strict=True))
+
+
+def _random_theta(network, rng):
+    k, p = network.shape
+    return network.pack(rng.standard_normal((k, p)) / np.sqrt(p), np.zeros(network.n_head), network.output)
+
+
+def _bare_products(X, W):
+    step = max(8, BLOCK_BYTES // (X.shape[1] * X.itemsize))
+    blocks = [X[i : i + step] for i in range(0, len(X), step)]
+    residuals = [np.ones((len(W), len(X_b)), dtype=X.dtype) for X_b in blocks]
+
+    def products():
+        total = np.zeros_like(W)
+        for X_b, R_b in zip(blocks, residuals, strict=True):
+            W @ X_b.T
+            total += R_b @ X_b
+        return total
+
+    return products
+
+
+def _counted_mlp(X, y, k):
+    """Return a short fit of `MLPRegressor` and the number of its passes."""
+    passes, backprop = [], MLPRegressor._backprop
+
+    def fit():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            MLPRegressor(hidden_layer_sizes=(k,), solver="lbfgs", max_iter=10, random_state=0).fit(X, y)
+
+    def counting(self, *args, **kwargs):
+        passes.append(1)
+        return backprop(self, *args, **kwargs)
+
+    with mock.patch.object(MLPRegressor, "_backprop", counting):
+        fit()
+    return fit, len(passes)

@@ -27,7 +27,7 @@ def show(table):
         console = Console(width=175)
     rich_table = Table(title=escape(table.title), title_justify="left", title_style="bold")
     for name in table.columns:
-        rich_table.add_column(name, justify="left" if name in ("method", "set", "dtype") else "right")
+        rich_table.add_column(name, justify="left" if name in ("method", "set", "dtype", "network") else "right")
     for i, row in enumerate(table.rows):
         key = table.columns.index("method") if "method" in table.columns else 0
         last = i + 1 == len(table.rows) or table.rows[i + 1][:key] != row[:key]

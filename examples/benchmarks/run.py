@@ -1,4 +1,7 @@
-"""One structured ReLU against its peers. One command: ``python examples/benchmarks/run.py`` (see README.md)."""
+"""One structured ReLU, and one hidden layer of ReLUs, against their peers.
+
+One command: ``python examples/benchmarks/run.py`` (see README.md).
+"""
 
 import argparse
 import json
@@ -7,10 +10,11 @@ import sys
 import time
 
 import numpy as np
+import one_hidden_layer
 import single_relu
 from measure import machine, say
 from memory import memory
-from passes import passes
+from passes import network_passes, passes
 from report import curves, plot, show
 from threadpoolctl import threadpool_limits
 
@@ -22,18 +26,22 @@ BLOCKS = {
     "step": single_relu.step,
     "pass": passes,
     "memory": memory,
+    "net-start": one_hidden_layer.net_start,
+    "net": one_hidden_layer.net,
+    "net-noise": one_hidden_layer.net_noise,
+    "net-pass": network_passes,
 }
 
 
 def parse(arguments=None):
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split(" One command")[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, help="trials a setting (default 20; with --quick 3)")
     parser.add_argument(
         "--only", nargs="+", choices=BLOCKS, default=list(BLOCKS), help="blocks to run (default all)", metavar="NAME"
     )
     parser.add_argument("--threads", type=int, default=1, help="of the linear algebra (default 1)")
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under a minute")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in about two minutes")
     parser.add_argument("--json", help="file for all records, with versions and the machine")
     parser.add_argument("--plot", help="file for the picture: success rate against n")
     options = parser.parse_args(arguments)

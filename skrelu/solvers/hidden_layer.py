@@ -200,26 +200,25 @@ def _balanced(network, hidden, head, signs):
     return network.pack(hidden / size[:, None], head, signs * size)
 
 
-def best_of_starts(network, theta, rng, *, n_init, begin, **options):
-    """Return (network, descent) of the best of several starts.
+def best_of_starts(network, descent, rng, *, n_starts, begin, **options):
+    """Return (network, descent) of the best of a first descent and at most `n_starts` from wide networks (`widened`).
 
-    First descent from theta (`refined`), then from wide networks (`widened`), to `n_init` starts in all. No further
-    start is tried once the residual is zero, or once one has come to the same objective as the best before it, to
-    `MARGIN`. Starts that are losing are abandoned.
+    No further start is tried once the residual is zero, or once one has come to the same objective as the best before
+    it, to `MARGIN`. Starts that are losing are abandoned.
 
     Parameters
     ----------
     network : OneHiddenLayer
-    theta : ndarray
+    descent : Descent
     rng : RandomState
-    n_init : int
+    n_starts : int
     begin : callable
-        Told of each further start; True stops.
+        Told of each start; True stops.
     **options : dict
         max_iter, of each start; watch and verbose, of the loop.
     """
-    best = refined(network, theta, rng, **options)
-    for attempt in range(n_init - 1):
+    best = network, descent
+    for attempt in range(n_starts):
         objective = best[1].objective
         if network.is_lowest(objective) or best[1].interrupted or begin():
             break
@@ -238,7 +237,8 @@ def grown(network, descent, rng, **options):
 
     ``n log(F) + p log(n)``, F the objective, p the number of weights and n the sum of the sample weights, must fall by
     more than 1; and p stays below n / 2. A unit is added small along the eigenvector of the largest eigenvalue, in
-    absolute value, of the second moment of the residual, with the output that lowers the objective.
+    absolute value, of the second moment of the residual, with the output that lowers the objective. Once the residual
+    is zero, units are taken away for as long as it remains so.
     """
     n, n_weights = network.rows.weight_sum, network.whitening.rank + network.fit_intercept
     while not (network.is_lowest(descent.objective) or descent.interrupted):
@@ -249,6 +249,12 @@ def grown(network, descent, rng, **options):
         trial = refined(larger, theta, rng, **options)
         gain = n * np.log(descent.objective / max(trial[1].objective, np.finfo(float).tiny))
         if gain <= n_weights * np.log(n) + 1:
+            break
+        network, descent = trial[0], replace(trial[1], loss_curve=descent.loss_curve + trial[1].loss_curve)
+    while network.n_hidden > 1 and network.is_lowest(descent.objective):
+        smaller, theta = _collapsed(network.variant(network.output[1:]), network, descent.theta, rng)
+        trial = refined(smaller, theta, rng, **options)
+        if not smaller.is_lowest(trial[1].objective):
             break
         network, descent = trial[0], replace(trial[1], loss_curve=descent.loss_curve + trial[1].loss_curve)
     return network, descent

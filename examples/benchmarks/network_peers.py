@@ -1,0 +1,86 @@
+"""The peers of one hidden layer of ReLUs: what a user can install, or write in ten lines.
+
+Each takes a `NetworkProblem`. The hand-written ones return weights; they know the model better than a user would: the
+output weights, and that there are no biases. Those that return a function are judged by its predictions.
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.neural_network import MLPRegressor
+
+ZERO = 1e-9  # root mean square of the residual, over that of y, at which restarts end
+
+
+def loss_and_gradient(w, X, y, signs):
+    """Return half the mean squared error of ``sum_j v_j max(0, <w_j, x>)`` and its gradient, in two products."""
+    Z = X @ w.reshape(len(signs), -1).T
+    residual = np.maximum(Z, 0) @ signs - y
+    G = ((Z > 0) * residual[:, None] * signs).T @ X
+    return residual @ residual / (2 * len(X)), G.ravel() / len(X)
+
+
+def descend(problem, W, signs):
+    """Return the end of L-BFGS from W, and half the mean squared error there in units of that of y."""
+    X, y, unit = problem.X, problem.y, np.mean(problem.y**2)
+
+    def f(w):
+        loss, gradient = loss_and_gradient(w, X, y, signs)
+        return loss * 1e6 / unit, gradient * 1e6 / unit  # scipy compares decreases with 1
+
+    options = dict(maxiter=2000, maxfun=4000, ftol=1e-14, gtol=1e-12, maxcor=20)
+    result = minimize(f, W.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return result.x.reshape(W.shape), result.fun / 1e6
+
+
+def lbfgs(n_starts, width=1):
+    """L-BFGS on the exact model from N(0, I / d), best of so many starts; the first without residual ends them.
+
+    Is told the output weights. With `width` 2 there are two units for each planted one; such a network has no unique
+    weights and is returned as a function.
+    """
+
+    def fit(problem):
+        rng = np.random.default_rng(problem.seed)
+        signs, d = np.repeat(problem.teacher.output_coef_, width), problem.X.shape[1]
+        best, lowest = None, np.inf
+        for _ in range(n_starts):
+            W, loss = descend(problem, rng.standard_normal((len(signs), d)) / np.sqrt(d), signs)
+            if loss < lowest:
+                best, lowest = W, loss
+            if lowest < ZERO**2 / 2:
+                break
+        return best if width == 1 else lambda X: np.maximum(X @ best.T, 0) @ signs
+
+    return fit
+
+
+def lbfgs_from_the_truth(problem):
+    """L-BFGS on the exact model from the planted weights."""
+    return descend(problem, problem.teacher.hidden_coef_, problem.teacher.output_coef_)[0]
+
+
+def mlp(n_starts):
+    """The best of so many starts of `MLPRegressor` by their training loss; the first without residual ends them.
+
+    Not told anything but the number of units. Its L-BFGS ends when the loss falls by less than 2e-9 in an iteration, a
+    constant of scikit-learn: the network may be the right one and the error still 1e-4.
+    """
+
+    def fit(problem):
+        best = None
+        for start in range(n_starts):
+            model = MLPRegressor(
+                hidden_layer_sizes=(problem.n_hidden,),
+                solver="lbfgs",
+                alpha=0,
+                tol=1e-12,
+                max_iter=2000,
+                random_state=start,
+            ).fit(problem.X, problem.y)
+            if best is None or model.loss_ < best.loss_:
+                best = model
+            if 2 * best.loss_ < ZERO**2 * np.mean(problem.y**2):
+                break
+        return best.predict
+
+    return fit
