@@ -2,11 +2,12 @@
 
 from math import ceil
 
+import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
-__all__ = ["FitTasks", "HasMethods", "Interval", "StrOptions", "check_sample_weight", "fit_context", "task_data"]
+__all__ = ["FitTasks", "HasMethods", "Interval", "StrOptions", "fit_context", "task_data", "validated"]
 
 
 class FitTasks:
@@ -65,3 +66,12 @@ class FitTasks:
 def task_data(X, y, sample_weight):
     """Return what the hooks of callbacks receive of the data."""
     return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}
+
+
+def validated(estimator, X, y, sample_weight):
+    """Return the data of a fit in one floating dtype, that of X; weights stay None when there are none."""
+    options = {"dtype": [np.float64, np.float32], "accept_sparse": ("csr", "csc"), "y_numeric": True}
+    X, y = validate_data(estimator, X, y, **options)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    return X, y.astype(X.dtype, copy=False), sample_weight

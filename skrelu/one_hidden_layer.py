@@ -1,43 +1,30 @@
 """One hidden layer of ReLUs, recovered from the moments of its data: `OneHiddenLayerReLU`."""
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, RegressorMixin, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu import activations, starts
-from skrelu._compat import FitTasks, Interval, StrOptions, check_sample_weight, fit_context, task_data
+from skrelu._compat import FitTasks, Interval, StrOptions, fit_context, task_data, validated
 from skrelu.moments import hermite_moments
 from skrelu.networks import OneHiddenLayer
 from skrelu.networks.one_hidden_layer import Weights
 from skrelu.rows import Rows
+from skrelu.solvers import hidden_layer
 from skrelu.solvers.gradient import gradient_descent
-from skrelu.solvers.hidden_layer import (
-    Descent,
-    balanced,
-    best_of_starts,
-    grown,
-    polished,
-    refined,
-    until_stalled,
-)
-from skrelu.solvers.loop import iterate
 from skrelu.whitening import unwhitened, whitening
 
 
-class OneHiddenLayerReLU(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    RegressorMixin,
-    BaseEstimator,
-):
+class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """One hidden layer of ReLUs, from the moments of the data to machine precision.
 
     Solves
@@ -139,7 +126,8 @@ class OneHiddenLayerReLU(
     are wider networks, relaxed or with decreasing weight decay, pruned to n_hidden units. At last Newton steps by
     conjugate gradients, with the kinks of the ReLUs smoothed over a width that ends at 1e-4 of the root mean square of
     y. Nothing is proved for it beyond stationarity of what it returns; a residual of zero is its own certificate.
-    Measured on x ~ N(0, I) without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500, twice the
+    Units are unique only where the data determine them: parallel units of one sign can exchange weight, predictions are
+    the same. Measured on x ~ N(0, I) without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500, twice the
     number of weights.
 
     References
@@ -228,7 +216,7 @@ class OneHiddenLayerReLU(
             If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, if the
             shape of an `init` array does not fit, or if squares of the data overflow.
         """
-        X, y, sample_weight = self._validated(X, y, sample_weight)
+        X, y, sample_weight = validated(self, X, y, sample_weight)
         tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=self.n_init + 1)
         with np.errstate(over="ignore", invalid="ignore"):
             self._fit_rows(Rows(X, y, sample_weight), tasks)
@@ -246,44 +234,20 @@ class OneHiddenLayerReLU(
         -------
         ndarray of shape (n_samples,)
         """
-        return self.transform(X) @ self.output_coef_ + self.output_intercept_
-
-    def transform(self, X):
-        """Return the activations ``max(0, <hidden_coef_[j], x> + hidden_intercept_[j])`` of the hidden units.
-
-        Parameters
-        ----------
-        X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_hidden)
-        """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
-        return activations.relu.value(np.asarray(X @ self.hidden_coef_.T) + self.hidden_intercept_)
+        hidden = activations.relu.value(np.asarray(X @ self.hidden_coef_.T) + self.hidden_intercept_)
+        return hidden @ self.output_coef_ + self.output_intercept_
 
     def __sklearn_tags__(self):
-        """Return the tags: sparse input is accepted; float32 and float64 are kept."""
+        """Return the tags: sparse input is accepted."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    @property
-    def _n_features_out(self):
-        return len(self.hidden_coef_)
 
     @property
     def _is_gd(self):
         return self.solver == "gd" or self.step_size != "auto"
-
-    def _validated(self, X, y, sample_weight):
-        """Return the data in one floating dtype, that of X; weights stay None when there are none."""
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), y_numeric=True)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        return X, y.astype(X.dtype, copy=False), sample_weight
 
     def _fit_rows(self, rows, tasks):
         """Fit: network x start x solver."""
@@ -306,9 +270,9 @@ class OneHiddenLayerReLU(
             return Weights(*(w.astype(np.float64) for w in before), float(self.output_intercept_)), True
         signed = self.output_weights == "signed"
         if not isinstance(self.init, str):
-            given = self._given(rows)
-            options = {"signed": signed, "fit_intercept": self.fit_intercept}
-            return starts.given_start(rows, given, activations.relu, **options), True
+            n_hidden = None if self.n_hidden == "auto" else self.n_hidden
+            options = {"n_hidden": n_hidden, "signed": signed, "fit_intercept": self.fit_intercept}
+            return starts.given_start(rows, self.init, activations.relu, **options), True
         auto = self.n_hidden == "auto"
         moments = hermite_moments(rows, centered, None if auto else self.n_hidden)
         k = moments.basis.shape[1] if auto else self.n_hidden
@@ -321,16 +285,6 @@ class OneHiddenLayerReLU(
     def _fits_before(self, rows):
         k, d = self.hidden_coef_.shape
         return d == rows.n_features and self.n_hidden in ("auto", k)
-
-    def _given(self, rows):
-        """Return the array of `init`, if it fits."""
-        given = check_array(self.init, dtype=np.float64, input_name="init")
-        k = len(given) if self.n_hidden == "auto" else self.n_hidden
-        if given.shape != (k, rows.n_features):
-            raise ValueError(
-                f"init must have shape (n_hidden, n_features) = {(k, rows.n_features)}, got {given.shape}."
-            )
-        return given
 
     def _network(self, rows, coordinates, start, **options):
         return OneHiddenLayer(
@@ -349,9 +303,9 @@ class OneHiddenLayerReLU(
         network = self._network(rows, unwhitened(rows), start, free_output=False)
         theta = network.parameters(start)
         tol = max(self.tol, 10 * float(np.finfo(rows.dtype).eps)) if self.tol > 0 else -1.0
-        result = iterate(
-            gradient_descent(network, theta, step_size=self.step_size),
-            theta,
+        descent = hidden_layer.Descent(theta).followed_by(
+            partial(gradient_descent, step_size=self.step_size),
+            network,
             max_iter=self.max_iter,
             tol=tol,
             criterion="|w+ - w| / |w+|",
@@ -359,19 +313,14 @@ class OneHiddenLayerReLU(
             watch=tasks.watch(self.max_iter, self._told(network)),
             verbose=self.verbose,
         )
-        asked = tol < 0 and result.n_iter == self.max_iter
-        return network, Descent(
-            result.parameters,
-            loss_curve=result.loss_curve,
-            converged=result.converged or asked,
-            stop_reason=result.stop_reason,
-        )
+        asked = tol < 0 and len(descent.loss_curve) == self.max_iter
+        return network, replace(descent, converged=descent.converged or asked)
 
     def _descend(self, network, start, rng, tasks, single):
         """Return (network, descent) of the default solver."""
         options = {"max_iter": self.max_iter, "verbose": self.verbose}
         network = network.variant(target_scale=network.rows.target_scale())
-        theta = balanced(network, network.variant(free_output=False).parameters(start))
+        theta = hidden_layer.balanced(network, network.variant(free_output=False).parameters(start))
 
         def begin():
             stop = tasks.finish(lambda: self._attributes(start))
@@ -380,17 +329,17 @@ class OneHiddenLayerReLU(
 
         tasks.begin("start")
         if single:
-            descent = Descent(theta).followed_by(until_stalled(), network, **options)
+            descent = hidden_layer.Descent(theta).followed_by(hidden_layer.until_stalled(), network, **options)
         else:
-            network, descent = refined(network, theta, rng, **options)
+            network, descent = hidden_layer.refined(network, theta, rng, **options)
             if self.n_hidden == "auto":
-                network, descent = grown(network, descent, rng, **options)
+                network, descent = hidden_layer.grown(network, descent, rng, **options)
             further = {"n_starts": self.n_init - 1, "begin": begin, **options}
-            network, descent = best_of_starts(network, descent, rng, **further)
+            network, descent = hidden_layer.best_of_starts(network, descent, rng, **further)
         tasks.finish(lambda: self._attributes(network.weights(descent.theta)))
         tol = max(self.tol, 10 * float(np.finfo(network.rows.dtype).eps))
         watch = tasks.watch(self.max_iter, self._told(network))
-        return network, polished(network, descent, tol=tol, watch=watch, **options)
+        return network, hidden_layer.polished(network, descent, tol=tol, watch=watch, **options)
 
     def _told(self, network):
         return lambda theta, n_iter: {**self._attributes(network.weights(theta)), "n_iter_": n_iter}

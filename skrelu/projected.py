@@ -10,7 +10,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, check_sample_weight, fit_context, task_data
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context, task_data, validated
 from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
@@ -187,7 +187,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
             If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, or if
             the set does not fit the number of columns, or if squares of the data overflow.
         """
-        X, y, sample_weight = self._validated(X, y, sample_weight)
+        X, y, sample_weight = validated(self, X, y, sample_weight)
         tasks = FitTasks(self, task_data(X, y, sample_weight))
         with np.errstate(over="ignore", invalid="ignore"):
             self._fit_set(Rows(X, y, sample_weight), as_constraint(self.constraint), tasks)
@@ -215,13 +215,6 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         tags.input_tags.sparse = True
         tags.regressor_tags.poor_score = True
         return tags
-
-    def _validated(self, X, y, sample_weight):
-        """Return the data in one floating dtype, that of X; weights stay None when there are none."""
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"), y_numeric=True)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        return X, y.astype(X.dtype, copy=False), sample_weight
 
     @property
     def _is_gd(self):

@@ -9,11 +9,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context, task_data, validated
 from skrelu.constraints import L1Ball
 from skrelu.constraints.extended import WholeSpace
 from skrelu.networks import SingleReLU
-from skrelu.projected import ProjectedReLURegressor, task_data
+from skrelu.projected import ProjectedReLURegressor
 from skrelu.rows import Rows
 from skrelu.solvers.loop import INTERRUPTED
 
@@ -158,7 +158,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             As `ProjectedReLURegressor.fit`; if the constraint has no size, or a size is not one that it accepts; if a
             fold has no training row of positive weight, or there is only one row.
         """
-        X, y, sample_weight = self._validated(X, y, sample_weight)
+        X, y, sample_weight = validated(self, X, y, sample_weight)
         family = L1Ball() if self.constraint is None else self.constraint
         if family.size_parameter is None:
             raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")

@@ -1,6 +1,7 @@
 """Starts: the weights before any descent, in the user's units."""
 
 import numpy as np
+from sklearn.utils import check_array
 
 from skrelu.networks.one_hidden_layer import Weights
 from skrelu.tensors import fit_moments
@@ -64,12 +65,21 @@ def random_units(size, n_units, n_negative, rng):
     return hidden, np.where(np.arange(n_units) < n_negative, -1.0, 1.0)
 
 
-def given_start(rows, hidden, activation, *, signed, fit_intercept):
+def given_start(rows, init, activation, *, n_hidden=None, signed=True, fit_intercept=True):
     """Return the user's units with biases 0; signed output weights and the output bias by least squares.
 
     Of a positively homogeneous activation the magnitude of the output weight moves to the unit, and it is +-1.
+
+    Raises
+    ------
+    ValueError
+        If `init` is not a finite matrix of shape (n_hidden, n_features); `n_hidden` None stands for any.
     """
-    hidden, k = np.array(hidden, dtype=np.float64), len(hidden)
+    hidden = check_array(init, dtype=np.float64, input_name="init", copy=True)
+    k = len(hidden)
+    expected = (n_hidden or k, rows.n_features)
+    if hidden.shape != expected:
+        raise ValueError(f"init must have shape (n_hidden, n_features) = {expected}, got {hidden.shape}.")
     v, c = np.ones(k), 0.0
     if signed:
         t = rows.target_scale()

@@ -21,7 +21,7 @@ FLOORS = [
     ["__init__"],
     ["plotting", "projected", "projected_cv", "one_hidden_layer", "quadratic", "two_layer"],
     ["solvers", "starts"],
-    ["moments", "tensors", "networks"],
+    ["moments", "tensors", "networks", "whitening"],
     ["rows", "activations", "constraints", "_compat", "datasets", "metrics"],
 ]
 LINES_OF_A_FILE = 400
@@ -185,6 +185,7 @@ def public_names(module):
 
 def test_public_names_of_the_package():
     assert skrelu.__all__ == [
+        "OneHiddenLayerReLU",
         "ProjectedReLURegressor",
         "ProjectedReLURegressorCV",
         "activations",
@@ -234,6 +235,10 @@ SIGNATURES = {
     "ProjectedReLURegressorCV": (
         "(constraint=None, *, sizes='auto', cv=None, selection='min', n_jobs=None, "
         f"solver='auto', step_size='auto', {COMMON})"
+    ),
+    "OneHiddenLayerReLU": (
+        "(n_hidden='auto', *, init='tensor', output_weights='signed', alpha=0.0, solver='auto', step_size='auto', "
+        "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, warm_start=False, verbose=0)"
     ),
     "constraints.Box": "(lower=0.0, upper=1.0)",
     "constraints.GroupL0Ball": "(groups, n_groups=1)",

@@ -130,10 +130,10 @@ def test_plot(tmp_path, mixed):
 
 
 def test_our_estimators(tmp_path):
-    status, content = run_json(tmp_path, "--models", "projected-relu,projected-relu-cv,mean")
-    scores = {result["model"]: result["r2_mean"] for result in content["results"]}
+    status, content = run_json(tmp_path, "--models", ",".join(models.OURS))
     assert status == 0
-    assert min(scores["projected-relu"], scores["projected-relu-cv"]) > 0.4
+    assert {result["model"] for result in content["results"]} == set(models.OURS)
+    assert min(result["r2_mean"] for result in content["results"]) > 0.4
 
 
 def test_demo(capsys):
@@ -141,8 +141,9 @@ def test_demo(capsys):
     out, err = capsys.readouterr()
     rows = out.splitlines()[-len(EXPERIMENTS) :]
     errors = [float(row.split()[-2]) for row in rows]
-    assert all("ProjectedReLURegressor" in row for row in rows)
+    assert [row.split("(")[0].split()[-1] for row in rows] == [*["ProjectedReLURegressor"] * 2, "OneHiddenLayerReLU"]
     assert max(errors) < 1e-3
+    assert errors[2] < 1e-10
     assert err == ""
 
 

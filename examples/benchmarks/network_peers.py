@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.neural_network import MLPRegressor
 
-ZERO = 1e-9  # root mean square of the residual, over that of y, at which restarts end
+ZERO = 1e-7  # root mean square of the residual, over that of y, at which restarts end
 
 
 def loss_and_gradient(w, X, y, signs):
@@ -19,24 +19,28 @@ def loss_and_gradient(w, X, y, signs):
     return residual @ residual / (2 * len(X)), G.ravel() / len(X)
 
 
-def descend(problem, W, signs):
-    """Return the end of L-BFGS from W, and half the mean squared error there in units of that of y."""
-    X, y, unit = problem.X, problem.y, np.mean(problem.y**2)
+def descend(problem, W, signs, ftol=1e-9):
+    """Return the end of L-BFGS from W, and half the mean squared error there in units of that of y.
+
+    It ends when an iteration lowers the loss by less than `ftol` of itself, or by less than 1e-18 of the mean of y^2.
+    """
+    X, y = problem.X, problem.y
+    unit = ftol / 1e-18 / np.mean(y**2)  # scipy multiplies ftol by the loss or 1, whichever is larger
 
     def f(w):
         loss, gradient = loss_and_gradient(w, X, y, signs)
-        return loss * 1e6 / unit, gradient * 1e6 / unit  # scipy compares decreases with 1
+        return loss * unit, gradient * unit
 
-    options = dict(maxiter=2000, maxfun=4000, ftol=1e-14, gtol=1e-12, maxcor=20)
+    options = dict(maxiter=2000, maxfun=4000, ftol=ftol, gtol=1e-12, maxcor=20)
     result = minimize(f, W.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return result.x.reshape(W.shape), result.fun / 1e6
+    return result.x.reshape(W.shape), result.fun * 1e-18 / ftol
 
 
 def lbfgs(n_starts, width=1):
     """L-BFGS on the exact model from N(0, I / d), best of so many starts; the first without residual ends them.
 
     Is told the output weights. With `width` 2 there are two units for each planted one; such a network has no unique
-    weights and is returned as a function.
+    weights and is returned as a function. It may fit all rows and be another function between them.
     """
 
     def fit(problem):
@@ -56,7 +60,7 @@ def lbfgs(n_starts, width=1):
 
 def lbfgs_from_the_truth(problem):
     """L-BFGS on the exact model from the planted weights."""
-    return descend(problem, problem.teacher.hidden_coef_, problem.teacher.output_coef_)[0]
+    return descend(problem, problem.teacher.hidden_coef_, problem.teacher.output_coef_, ftol=1e-15)[0]
 
 
 def mlp(n_starts):

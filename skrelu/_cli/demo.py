@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from skrelu import ProjectedReLURegressor
+from skrelu import OneHiddenLayerReLU, ProjectedReLURegressor
 from skrelu._cli.console import print_table, progress, say
 from skrelu.constraints import L0Ball, L1Ball
-from skrelu.datasets import make_relu_regression
+from skrelu.datasets import make_one_hidden_layer, make_relu_regression
 from skrelu.metrics import recovery_error
 
 HEADER = ("planted network and estimator", "rows", "columns", "relative error", "fit seconds")
@@ -54,6 +54,12 @@ EXPERIMENTS = (
         partial(make_relu_regression, n_samples=300, n_features=1000, n_nonzero=20, return_teacher=True),
         _l1_ball,
         "coef_",
+    ),
+    Experiment(
+        "5 ReLUs of either sign, OneHiddenLayerReLU(5)",
+        partial(make_one_hidden_layer, n_samples=1000, n_features=50, n_hidden=5, return_teacher=True),
+        lambda teacher: OneHiddenLayerReLU(5, random_state=0),
+        "hidden_coef_",
     ),
 )
 

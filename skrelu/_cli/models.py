@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVR
 
-from skrelu import ProjectedReLURegressor, ProjectedReLURegressorCV
+from skrelu import OneHiddenLayerReLU, ProjectedReLURegressor, ProjectedReLURegressorCV
 from skrelu._cli.console import InputError
 
 # A text column of names or identifiers becomes at most this many features.
@@ -42,6 +42,7 @@ def _standardised_target(model):
 OURS = {
     "projected-relu": lambda seed: ProjectedReLURegressor(),
     "projected-relu-cv": lambda seed: ProjectedReLURegressorCV(),
+    "one-hidden-layer-relu": lambda seed: OneHiddenLayerReLU(random_state=seed),
 }
 MODELS = OURS | {
     "ridge": lambda seed: RidgeCV(alphas=np.logspace(-3, 5, 17)),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from skrelu.solvers.loop import INTERRUPTED, iterate
+from skrelu.solvers.loop import INTERRUPTED, STOPPED, iterate
 from skrelu.solvers.newton import newton_cg
 from skrelu.solvers.quasi_newton import quasi_newton
 
@@ -32,7 +32,6 @@ class Descent:
         The objectives of all stages: those of relaxed, wide and smoothed networks, too.
     converged : bool
     stop_reason : str
-    criterion : float
     """
 
     theta: np.ndarray
@@ -40,34 +39,25 @@ class Descent:
     loss_curve: list = field(default_factory=list)
     converged: bool = False
     stop_reason: str = ""
-    criterion: float = np.inf
 
     @property
     def interrupted(self):
-        """Whether the user stopped it."""
-        return self.stop_reason == INTERRUPTED
+        """Whether the user stopped it, or a callback."""
+        return self.stop_reason in (INTERRUPTED, STOPPED)
 
-    def followed_by(self, method, network, *, max_iter, tol=-1.0, watch=None, verbose=0):
-        """Return the descent after one more stage; nothing is done when `max_iter` is used up."""
+    def followed_by(self, method, network, *, max_iter, **options):
+        """Return the descent after one more stage, if `max_iter` is not used up; options are those of `iterate`."""
         left = max_iter - len(self.loss_curve)
         if left < 1 or self.interrupted:
             return self
-        result = iterate(
-            method(network, self.theta),
-            self.theta,
-            max_iter=left,
-            tol=tol,
-            criterion="sqrt(g' M^-1 g)",
-            watch=watch,
-            verbose=verbose,
-        )
+        options = {"tol": -1.0, "criterion": "sqrt(g' M^-1 g)", **options}
+        result = iterate(method(network, self.theta), self.theta, max_iter=left, **options)
         return Descent(
             result.parameters,
             result.loss_curve[-1],
             self.loss_curve + result.loss_curve,
             result.converged,
             result.stop_reason,
-            result.criterion,
         )
 
 

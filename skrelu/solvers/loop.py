@@ -7,6 +7,7 @@ import numpy as np
 
 DIVERGED = 10  # times the objective at the start: a descent that was to run on and ends above has diverged
 INTERRUPTED = "interrupted by the user"
+STOPPED = "stopped by a callback"
 
 
 class Iterate(NamedTuple):
@@ -103,7 +104,7 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
                 elif last.finished:
                     reason, converged = last.finished, last.converged
                 if watch is not None and watch(n_iter, last.parameters) and not reason:
-                    reason = "stopped by a callback"
+                    reason = STOPPED
                 if not reason and n_iter >= max_iter:
                     exhausted = True
                     goal = f" > tol = {tol:.3g}" if tol >= 0 else ""
