@@ -127,8 +127,8 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     conjugate gradients, with the kinks of the ReLUs smoothed over a width that ends at 1e-4 of the root mean square of
     y. Nothing is proved for it beyond stationarity of what it returns; a residual of zero is its own certificate.
     Units are unique only where the data determine them: parallel units of one sign can exchange weight, predictions are
-    the same. Measured on x ~ N(0, I) without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500, twice the
-    number of weights.
+    the same. Measured on x ~ N(0, I) without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500,
+    twice the number of weights.
 
     References
     ----------

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from skrelu.networks.orientation import orientation
+from skrelu.networks.piecewise_linear import piecewise_linear_pass, products
 
 DEFAULTS = {
     "fit_intercept": True,
@@ -187,18 +188,9 @@ class OneHiddenLayer:
     def _hidden(self, Z):
         """Return value and derivative of the activation at Z: even if relaxed, smoothed if its kink is."""
         a, q = self.activation, self.activation.odd_slope
-        if a.positively_homogeneous:
-            # q z + h |z|, without the temporary arrays of the general case.
-            h = a.kink / 2
-            value, derivative = np.abs(Z), np.copysign(Z.dtype.type(h), Z)
-            value *= h
-            if not self.relaxed:
-                value += q * Z
-                derivative += q
-        else:
-            value, derivative = a.value(Z), a.derivative(Z)
-            if self.relaxed:
-                value, derivative = value - q * Z, derivative - q
+        value, derivative = a.value(Z), a.derivative(Z)
+        if self.relaxed:
+            value, derivative = value - q * Z, derivative - q
         if self.smoothing and a.kink:
             eps = self.smoothing
             ramp = np.maximum(1 - np.abs(Z) * (2 / eps), 0)
@@ -208,7 +200,7 @@ class OneHiddenLayer:
 
     def _forward(self, X, y, W, b, c, v):
         """Return Z (k, n_rows), value and derivative of the units, and the residual."""
-        Z = _products(X, W)
+        Z = products(X, W)
         Z += b
         units = Z[: self.n_hidden]
         value, derivative = self._hidden(units)
@@ -219,17 +211,7 @@ class OneHiddenLayer:
 
     def value_and_gradient(self, theta):
         """Return the objective and its gradient; one pass."""
-
-        def f(X, y, s, W, b, c, v):
-            _, value, derivative, residual = self._forward(X, y, W, b, c, v)
-            g = s * residual
-            derivative *= g
-            loss = 0.5 * float(g @ residual)
-            G = np.vstack([derivative, g]) if self.relaxed else derivative
-            by_output = (value @ g).astype(np.float64) if self.free_output else 0.0
-            return loss, (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
-
-        loss, G, g_bias, g_c, g_v = self.rows.sum(f, *self._stacked(theta))
+        loss, G, g_bias, g_c, g_v = self.rows.sum(self._block_gradient, *self._stacked(theta))
         # Products with v here are k (d + 1) numbers, in each row they would be k.
         weight = np.append(self.unpack(theta)[2], np.ones(len(G) - self.n_hidden))
         gradient = self._pull_back(weight[:, None] * G, weight * g_bias, g_c, g_v, theta)
@@ -237,6 +219,26 @@ class OneHiddenLayer:
             penalty, g_penalty = self._penalty_terms(theta)
             loss, gradient = loss + penalty, gradient + g_penalty
         return loss, gradient
+
+    def _block_gradient(self, X, y, s, W, b, c, v):
+        """Return loss, sums of ``r a'(z) x'`` and of ``r a'(z)``, of r, and of ``r a(z)``, r the weighted residual."""
+        if self.activation.positively_homogeneous and not self.smoothing:
+            return piecewise_linear_pass(
+                X,
+                y / y.dtype.type(self.target_scale),
+                *(s, W, b, c, v),
+                mean_slope=0.0 if self.relaxed else self.activation.odd_slope,
+                half_kink=self.activation.kink / 2,
+                relaxed=self.relaxed,
+                free_output=self.free_output,
+            )
+        _, value, derivative, residual = self._forward(X, y, W, b, c, v)
+        g = s * residual
+        derivative *= g
+        G = np.vstack([derivative, g]) if self.relaxed else derivative
+        by_output = (value @ g).astype(np.float64) if self.free_output else 0.0
+        sums = (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
+        return 0.5 * float(g @ residual), *sums
 
     def _pull_back(self, G, g_bias, g_c, g_v, theta):
         """Return the gradient with respect to theta from sums of ``g x'`` and g over rows."""
@@ -304,7 +306,7 @@ class OneHiddenLayer:
         def f(X, y, s, W, b, c, v, dW, db, dc, dv):
             k = self.n_hidden
             units, value, derivative, residual = self._forward(X, y, W, b, c, v)
-            dZ = _products(X, dW)
+            dZ = products(X, dW)
             dZ += db
             change = v @ (derivative * dZ[:k])
             change += dZ[k] if self.relaxed else dc
@@ -376,11 +378,6 @@ class OneHiddenLayer:
     def is_lowest(self, value):
         """Whether a value of the objective is, to rounding, zero."""
         return value <= (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
-
-
-def _products(X, W):
-    """Return ``W X'`` (n_units, n_rows), dense."""
-    return np.ascontiguousarray((X @ W.T).T) if sparse.issparse(X) else W @ X.T
 
 
 def _regular_inverse(A):
