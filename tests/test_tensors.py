@@ -185,13 +185,13 @@ def test_relaxed_units_are_oriented_by_the_first_moment(activation, name):
 # planted units are found
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 10])
+@pytest.mark.parametrize("k", [1, 2, 5, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["orthonormal", "generic", "signed", "unequal", "biased", "nearly parallel"])
 def test_units_are_recovered_from_exact_moments(name, k):
     """Nearly parallel ones (angle 0.3) to fewer digits: J is flat there, of fourth order in their difference."""
     if name == "nearly parallel" and k == 1:
         pytest.skip("one unit has no neighbour")
-    for seed in range(5):
+    for seed in range(3 if k < 10 else 10):
         W, b, v = units(name, seed, k)
         known_bias = None if name == "biased" else np.zeros(k)
         found = fit_moments(planted_moments(W, b, v), relu, k, np.random.RandomState(seed), bias=known_bias)
@@ -229,56 +229,57 @@ def test_fewer_units_than_directions():
 
 def test_error_grows_in_proportion_to_the_noise():
     """Ten times the noise, about ten times the error, over two decades."""
-    for seed in range(4):
-        W, b, v = units("signed", seed, 5)
+    for seed in range(3):
+        W, b, v = units("signed", seed, 4)
         errors = []
         for noise in (1e-4, 1e-3, 1e-2):
             moments = planted_moments(W, b, v, noise=noise, seed=seed)
-            found = fit_moments(moments, relu, 5, np.random.RandomState(0), bias=np.zeros(5))
+            found = fit_moments(moments, relu, 4, np.random.RandomState(0), bias=np.zeros(4))
             errors.append(recovery_error(np.column_stack([W, v]), np.column_stack([found[0], found[2]])))
         np.testing.assert_allclose(np.divide(errors[1:], errors[:-1]), 10, rtol=0.3)
         assert errors[-1] < 0.2
 
 
-def test_weights_of_degrees_are_their_precision():
-    """Noise in the fourth moment alone does no harm when its variance says so."""
+def test_a_degree_counts_by_its_precision():
+    """Noise of the fourth moment pulls at the true units in proportion to 1 / its variance."""
     for seed in range(3):
-        W, b, v = units("orthonormal", seed, 4)
-        exact, noisy = (planted_moments(W, b, v, noise=noise, seed=seed) for noise in (0.0, 0.1))
-        errors = {}
-        for name, variance in (("told", 1e6), ("not told", 1.0)):
+        W, _, v = units("orthonormal", seed, 4)
+        exact, noisy = (planted_moments(W, np.zeros(4), v, noise=noise, seed=seed) for noise in (0.0, 0.1))
+        slopes = {}
+        for variance in (1.0, 1e6):
             moments = replace(exact, fourth=noisy.fourth, variances=(1.0, 1.0, 1.0, variance))
             fit = MomentFit(moments, relu, v, 1.0, np.zeros(4))
-            errors[name] = np.linalg.norm(fit.value_and_gradient(W.ravel())[1]) * variance**0  # slope at the truth
-        assert errors["told"] < 1e-4 * errors["not told"]
+            slopes[variance] = np.linalg.norm(fit.value_and_gradient(W.ravel())[1])
+        assert slopes[1.0] > 1e-2
+        assert slopes[1e6] == pytest.approx(1e-6 * slopes[1.0], rel=1e-6)
 
 
 @pytest.mark.parametrize("n_negative", [0, 1, 3])
 def test_number_of_negative_outputs_is_as_asked(n_negative):
-    W, b, v = units("signed", 0, 5)
-    found = fit_moments(planted_moments(W, b, v), relu, 5, np.random.RandomState(0), n_negative=n_negative)
+    W, b, v = units("signed", 0, 3)
+    found = fit_moments(planted_moments(W, b, v, n=100), relu, 3, np.random.RandomState(0), n_negative=n_negative)
     assert np.sum(found[2] == -1) == n_negative
-    assert np.sum(found[2] == 1) == 5 - n_negative
+    assert np.sum(found[2] == 1) == 3 - n_negative
 
 
 def test_number_of_negative_outputs_is_the_inertia_of_the_second_moment():
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        W, b, _ = units("generic", seed, 6)
-        v = np.where(rng.random(6) < 0.5, -1.0, 1.0)
-        found = fit_moments(planted_moments(W, b, v, noise=1e-3, seed=seed), relu, 6, np.random.RandomState(seed))
+        W, b, _ = units("generic", seed, 4)
+        v = np.where(rng.random(4) < 0.5, -1.0, 1.0)
+        found = fit_moments(planted_moments(W, b, v, noise=1e-3, seed=seed), relu, 4, np.random.RandomState(seed))
         assert np.sum(found[2] < 0) == np.sum(v < 0)
 
 
 def test_more_starts_find_nothing_worse(monkeypatch):
-    for seed in range(5):
-        W, b, v = units("nearly parallel", seed, 4)
+    for seed in range(3):
+        W, b, v = units("nearly parallel", seed, 3)
         moments = planted_moments(W, b, v, noise=0.03, seed=seed)
         values = []
         for n_starts in (0, 4):
             monkeypatch.setattr(tensors, "RANDOM_STARTS", n_starts)
-            found = fit_moments(moments, relu, 4, np.random.RandomState(seed))
-            fit = MomentFit(moments, relu, found[2], (3 / 4) ** 0.5, None)
+            found = fit_moments(moments, relu, 3, np.random.RandomState(seed))
+            fit = MomentFit(moments, relu, found[2], 1.0, None)
             values.append(fit.value_and_gradient(np.column_stack(found[:2]).ravel())[0])
         assert values[1] <= values[0] * (1 - 1e-12)  # negative values
 
@@ -343,7 +344,7 @@ def test_orthonormal_units_are_those_of_tensorly(numpy_seed):
         W *= np.linspace(0.8, 1.4, k)[:, None]
         moments = planted_moments(W, b, v)
         c4 = relu.hermite_coefficients(4)[4]
-        weights, factor = symmetric_parafac_power_iteration(full_tensors(moments)[3] / c4, k, 30, 30)
+        weights, factor = symmetric_parafac_power_iteration(full_tensors(moments)[3] / c4, k, 10, 15)
         found = fit_moments(moments, relu, k, np.random.RandomState(seed), bias=np.zeros(k))[0]
         order = np.argsort(-np.linalg.norm(found, axis=1))
         sizes = np.linalg.norm(found[order], axis=1)
@@ -361,10 +362,11 @@ def test_alternating_least_squares_of_tensorly_stays_at_our_units():
         size = np.linalg.norm(found, axis=1)
         weights = signs * size * relu.hermite_coefficients(4)[4]
         start = weights, [(found / size[:, None]).T for _ in range(4)]
-        weights, factors = parafac(M4, k, init=start, n_iter_max=20, tol=0, normalize_factors=True)
+        weights, factors = parafac(M4, k, init=start, n_iter_max=20, tol=0)
         again = np.einsum("j,aj,bj,cj,dj", weights, *factors)
         assert np.linalg.norm(again - M4) < 1e-6 * np.linalg.norm(M4)
-        assert recovery_error(W, factors[0].T, sign_invariant=True) < 1e-5
+        directions = factors[0] / np.linalg.norm(factors[0], axis=0)
+        assert recovery_error(W, directions.T, sign_invariant=True) < 1e-5
 
 
 # draws

@@ -60,6 +60,10 @@ class Descent:
             result.stop_reason,
         )
 
+    def moved(self, network, theta):
+        """Return the descent gone over to theta in another network; one pass."""
+        return replace(self, theta=theta, objective=network.value_and_gradient(theta)[0])
+
 
 def until_stalled(rival=np.inf):
     """Return the method `quasi_newton` ended when it stalls, or when it will not come below `rival`.
@@ -88,7 +92,7 @@ def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=
     if network.activation.odd_slope is None:
         return network, Descent(theta).followed_by(until_stalled(rival), network, **options)
     free = network.variant(free_output=True, alpha=0.0)
-    start = free.relaxed_parameters(_balanced(free, *network.unpack(theta)))
+    start = free.relaxed_parameters(_balanced(free, *_homogeneous(network, theta)))
     return _from_relaxed(network, Descent(start), rng, rival, options)
 
 
@@ -102,7 +106,7 @@ def _from_relaxed(network, descent, rng, rival, options):
     relaxed = free.variant(relaxed=True)
     descent = descent.followed_by(until_stalled(), relaxed, **options)
     network, theta = _collapsed(network, free, relaxed.oriented(descent.theta), rng, parallel=1.0)
-    return network, replace(descent, theta=theta).followed_by(until_stalled(rival), network, **options)
+    return network, descent.moved(network, theta).followed_by(until_stalled(rival), network, **options)
 
 
 def widened(network, rng, *, width, decays, relaxed, max_iter, rival=np.inf, watch=None, verbose=0):
@@ -133,10 +137,10 @@ def widened(network, rng, *, width, decays, relaxed, max_iter, rival=np.inf, wat
         descent = descent.followed_by(until_stalled(), wide, **{**options, "max_iter": budget})
     if relaxed:
         narrow = network.variant(free_output=True, relaxed=True, alpha=0.0)
-        _, theta = _collapsed(narrow, wide, descent.theta, rng)
-        return _from_relaxed(network, replace(descent, theta=theta), rng, rival, options)
+        narrow, theta = _collapsed(narrow, wide, descent.theta, rng)
+        return _from_relaxed(network, descent.moved(narrow, theta), rng, rival, options)
     network, theta = _collapsed(network, wide, descent.theta, rng)
-    return network, replace(descent, theta=theta).followed_by(until_stalled(rival), network, **options)
+    return network, descent.moved(network, theta).followed_by(until_stalled(rival), network, **options)
 
 
 def _wide_start(wide, rng):
@@ -151,12 +155,10 @@ def _wide_start(wide, rng):
 def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
     """Return (network, theta) of the units of another network that contribute most, parallel ones merged.
 
-    A positively homogeneous unit is ``v a(<w, x> + b) = sign(v) a(|v| (<w, x> + b))``, and parallel units of one sign
-    add up. The contribution of a unit is its norm in the whitened metric. Where fewer units are left than the network
-    has, the others are small and random.
+    Parallel positively homogeneous units of one sign add up. The contribution of a unit is its norm in the whitened
+    metric. Where fewer units are left than the network has, the others are small and random.
     """
-    hidden, head, v = source.unpack(theta)
-    signs, hidden = np.where(v < 0, -1.0, 1.0), np.abs(v)[:, None] * hidden
+    hidden, head, signs = _homogeneous(source, theta)
     size = np.linalg.norm(hidden, axis=1)
     merged, merged_signs = [], []
     for i in np.argsort(-size, kind="stable"):
@@ -178,8 +180,13 @@ def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
 
 def balanced(network, theta):
     """Return the theta of a network whose outputs are free, from one with fixed outputs; else theta itself."""
-    fixed = network.variant(free_output=False)
-    return _balanced(network, *fixed.unpack(theta))
+    return _balanced(network, *_homogeneous(network.variant(free_output=False), theta))
+
+
+def _homogeneous(network, theta):
+    """Return (hidden, head, signs): ``v a(<w, x> + b) = sign(v) a(|v| (<w, x> + b))``."""
+    hidden, head, v = network.unpack(theta)
+    return np.abs(v)[:, None] * hidden, head, np.where(v < 0, -1.0, 1.0)
 
 
 def _balanced(network, hidden, head, signs):
@@ -214,7 +221,7 @@ def best_of_starts(network, descent, rng, *, n_starts, begin, **options):
             break
         trial = widened(network, rng, **_width(network, attempt), rival=objective, **options)
         if trial[1].interrupted:
-            best = best[0], replace(best[1], stop_reason=INTERRUPTED)
+            best = best[0], replace(best[1], stop_reason=trial[1].stop_reason)
         elif trial[1].objective < objective * (1 - MARGIN):
             best = trial
         elif trial[1].objective <= objective * (1 + MARGIN):
@@ -254,13 +261,12 @@ def _with_one_more(network, theta):
     values, vectors = np.linalg.eigh(network.residual_second_moment(theta))
     values = values if not network.positive else np.minimum(values, 0)
     i = int(np.argmax(np.abs(values)))
-    hidden, head, v = network.unpack(theta)
+    hidden, head, signs = _homogeneous(network, theta)
     unit = np.zeros(network.shape[1])
     unit[: network.whitening.size] = vectors[:, i] * np.linalg.norm(hidden, axis=1).min() / 10
-    sign = 1.0 if values[i] <= 0 else -1.0
-    signs = np.append(np.sign(v), sign)
+    signs = np.append(signs, 1.0 if values[i] <= 0 else -1.0)
     larger = network.variant(signs)
-    return larger, _balanced(larger, np.vstack([np.abs(v)[:, None] * hidden, unit]), head, signs)
+    return larger, _balanced(larger, np.vstack([hidden, unit]), head, signs)
 
 
 def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
