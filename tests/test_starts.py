@@ -105,18 +105,20 @@ def test_start_maps_back_from_inputs_of_any_mean_and_covariance(output_weights):
 
     The roots of T are symmetric in columns scaled to one, not in x itself: draws, and rounding with them, differ.
     """
-    for seed in range(3):
-        X, y, teacher = planted(seed, 10_000, 12, 4, output_weights)
+    moved_errors = []
+    for seed in range(5):
+        X, y, teacher = planted(seed, 10_000, 20, 5, output_weights)
         X_new, A, W_new, b_new = affine(seed, X, teacher.hidden_coef_)
         np.testing.assert_allclose(np.maximum(X_new @ W_new.T + b_new, 0) @ teacher.output_coef_, y, atol=1e-10)
-        plain, moved = start(X, y, 4), start(X_new, y, 4)
+        plain, moved = start(X, y, 5), start(X_new, y, 5)
         errors = []
         for weights, W in ((plain, plain.hidden), (moved, moved.hidden @ A)):
             errors.append(recovery_error(teacher.hidden_coef_, W))
             assert np.sum(weights.output < 0) == np.sum(teacher.output_coef_ < 0)
-        assert errors[0] < 0.15
         assert errors[1] == pytest.approx(errors[0], abs=1e-3)
+        moved_errors.append(errors[1])
         np.testing.assert_allclose(predict(moved, X_new), predict(plain, X), atol=0.02)
+    assert np.median(moved_errors) <= 0.12
 
 
 def test_biases_are_estimated():
@@ -134,7 +136,8 @@ def test_biases_are_estimated():
 
 def test_start_without_intercept_has_no_biases():
     """Inputs with a mean: biases of the centred inputs are known, and do not leave the units at 0 in the user's."""
-    for seed in range(5):
+    errors = []
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         _, _, teacher = planted(seed, 10, 10, 4, "signed")
         W, v = teacher.hidden_coef_, teacher.output_coef_
@@ -145,10 +148,12 @@ def test_start_without_intercept_has_no_biases():
         assert weights.output_bias == 0
         assert np.sum(weights.output < 0) == np.sum(v < 0)
         deviations = X.std(axis=0)
-        tied = recovery_error(W * deviations, weights.hidden * deviations)
-        free = start(X, y, 4)
-        assert tied < 0.25
-        assert tied < recovery_error(W * deviations, free.hidden * deviations)  # the known biases help
+        found = weights, start(X, y, 4)
+        errors.append([recovery_error(W * deviations, each.hidden * deviations) for each in found])
+    tied, free = np.median(errors, axis=0)
+    print(errors)
+    assert tied < 0.15
+    assert tied < 0.9 * free  # the known biases help
 
 
 def test_start_is_in_the_users_units_exactly():
@@ -177,7 +182,7 @@ def test_start_of_sparse_data_is_that_of_dense(storage):
 
 
 def test_start_of_float32_is_near_that_of_float64():
-    X, y, teacher = planted(2, 10_000, 8, 3, "signed")
+    X, y, _ = planted(2, 10_000, 8, 3, "signed")
     weights = start(X.astype(np.float32), y.astype(np.float32), 3)
     exact = start(X, y, 3)
     np.testing.assert_allclose(weights.hidden, exact.hidden, atol=1e-3)

@@ -185,10 +185,17 @@ def test_relaxed_units_are_oriented_by_the_first_moment(activation, name):
 # planted units are found
 
 
+def numeric_hessian(fit, theta, h=1e-5):
+    steps = h * np.eye(len(theta))
+    return np.stack(
+        [(fit.value_and_gradient(theta + e)[1] - fit.value_and_gradient(theta - e)[1]) / (2 * h) for e in steps]
+    )
+
+
 @pytest.mark.parametrize("k", [1, 2, 5, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["orthonormal", "generic", "signed", "unequal", "biased", "nearly parallel"])
 def test_units_are_recovered_from_exact_moments(name, k):
-    """Nearly parallel ones (angle 0.3) to fewer digits: J is flat there, of fourth order in their difference."""
+    """Nearly parallel ones (angle 0.3) to fewer digits, those of a gradient below 1e-9: J is flat there."""
     if name == "nearly parallel" and k == 1:
         pytest.skip("one unit has no neighbour")
     for seed in range(3 if k < 10 else 10):
@@ -197,7 +204,13 @@ def test_units_are_recovered_from_exact_moments(name, k):
         found = fit_moments(planted_moments(W, b, v), relu, k, np.random.RandomState(seed), bias=known_bias)
         assert [part.shape for part in found] == [(k, k), (k,), (k,)]
         error = recovery_error(np.column_stack([W, b, v]), np.column_stack(found))
-        assert error < (1e-4 if name == "nearly parallel" else 1e-6)
+        accuracy = 1e-6
+        if name == "nearly parallel":
+            fit = MomentFit(planted_moments(W, b, v), relu, v, 1.0, known_bias)
+            flattest = np.linalg.eigvalsh(numeric_hessian(fit, W.ravel()))[0]
+            accuracy = max(accuracy, 1e-9 * W.size**0.5 / flattest / np.linalg.norm(np.column_stack([W, v])))
+            print(k, seed, error, accuracy)
+        assert error < accuracy
 
 
 @pytest.mark.parametrize("name", ["generic", "signed", "unequal"])

@@ -119,9 +119,8 @@ class OneHiddenLayer:
         return hidden, head, v if self.free_output else self.output
 
     def _split(self, theta):
-        k, p = self.shape
-        hidden, head, v = np.split(theta, [k * p, k * p + self.n_head])
-        return hidden.reshape(k, p), head, v
+        size, end = self.n_hidden * self.shape[1], self.n_hidden * self.shape[1] + self.n_head
+        return theta[:size].reshape(self.shape), theta[size:end], theta[end:]
 
     def pack(self, hidden, head, v):
         """Return the theta of its parts."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from skrelu.solvers.loop import Iterate
 
-MAX_CG = 250  # conjugate gradient steps of one Newton step; a pass each
+MAX_CG = 250  # conjugate gradient steps of one Newton step, a pass each; at most twice the number of weights
 HALVINGS = 20
 ROUNDING = 1e-15  # of the objective, its accuracy
 
@@ -55,7 +55,7 @@ def conjugate_gradients(product, b, metric, *, tol):
     z = metric(r)
     p, rho = z, r @ z
     goal = tol**2 * rho
-    for _ in range(MAX_CG):
+    for _ in range(min(MAX_CG, 2 * len(b))):
         if rho <= goal or rho <= 0:
             break
         Hp = product(p)
