@@ -60,9 +60,9 @@ for q, values in enumerate(final):
 #
 # For :math:`x \sim N(0, I)` the second Hermite moment of y is
 #
-# .. math:: E[y (x x' - I)] = c_2 \sum_j v_j |w_j| \hat w_j \hat w_j', \qquad c_2 = 1 / \sqrt{2 \pi},
+# .. math:: E[y (x x' - I)] = c_2 \sum_j v_j |w_j| u_j u_j', \qquad c_2 = \frac{1}{\sqrt{2 \pi}},
 #
-# :math:`\hat w_j = w_j / |w_j|`. For independent :math:`w_j` it has as many negative eigenvalues as there are negative
+# :math:`u_j = w_j / |w_j|`. For independent :math:`w_j` it has as many negative eigenvalues as there are negative
 # outputs (Sylvester's law of inertia). Its estimate has d eigenvalues, and those beyond the k true ones are noise:
 # below an edge that the residual of y about its linear fit, d and n determine. What stands out of the noise is the
 # number of units, and its signs are those of the outputs.
@@ -108,7 +108,7 @@ plt.show()
 # ------------
 #
 # With two negative outputs every start ends at zero, with any other number none does: each wrong number has a residual
-# of its own that no descent removes. So every start of :class:`~skrelu.OneHiddenLayerReLU` takes the number from the
-# second moment, random starts, too. From 5000 rows three eigenvalues stand out above and two below, and they are
-# close to the exact ones. From 300 rows the smaller ones drown, and the count may be wrong; then the default solver
-# relies on wider networks with free outputs, which find the number on the way.
+# of its own that no descent removes. So :class:`~skrelu.OneHiddenLayerReLU` takes the number from the second moment,
+# for random starts, too. From 5000 rows three eigenvalues stand out above and two below, and they are close to the
+# exact ones. From 300 rows the smaller ones drown, and the count may be wrong; then the default solver relies on
+# networks with free outputs, which find the number on the way.

@@ -144,11 +144,13 @@ def column_blocks(X, basis):
 
     A dense block is one piece; a sparse one comes in pieces of at most `BLOCK_BYTES`.
     """
-    product = X[:, basis] if isinstance(basis, np.ndarray) and basis.dtype.kind == "i" else X @ basis
-    if not sparse.issparse(product):
-        yield slice(None), product
+    names = isinstance(basis, np.ndarray) and basis.dtype.kind == "i"
+    if not sparse.issparse(X):
+        yield slice(None), X[:, basis] if names else X @ basis
         return
-    product = product.tocsr()
-    step = max(8, BLOCK_BYTES // max(1, product.shape[1] * product.dtype.itemsize))
-    for i in range(0, product.shape[0], step):
-        yield slice(i, i + step), product[i : i + step].toarray()
+    X, n_columns = X.tocsr(), len(basis) if names else basis.shape[1]
+    step = max(8, BLOCK_BYTES // max(1, n_columns * X.dtype.itemsize))
+    for i in range(0, X.shape[0], step):
+        piece = slice(i, i + step)
+        product = X[piece][:, basis] if names else X[piece] @ basis
+        yield piece, product.toarray() if sparse.issparse(product) else product

@@ -83,34 +83,31 @@ def whitening(rows, *, centered):
     The covariance is that of the columns in units of their root mean squares, so that it neither overflows nor rounds
     away small columns; its directions of no variance are left out. Above `MAX_FULL` columns T is diagonal.
     """
-    center, size = rows.column_statistics(centered=centered)
-    center, size = center.astype(np.float64), size.astype(np.float64)
+    mean, deviations = (part.astype(np.float64) for part in rows.column_statistics(centered=True))
+    center, size = mean, deviations
+    if not centered:
+        center, size = np.zeros_like(mean), np.hypot(mean, deviations)
     eps = float(np.finfo(rows.dtype).eps)
-    constant = size <= 16 * eps * np.abs(center)
-    unit = np.where(constant, 1.0, size)
+    varies = size > 16 * eps * np.abs(center)
+    unit = np.where(varies, size, 1.0)
+    scales = np.where(varies, 1 / unit, 0.0), np.where(varies, unit, 0.0)
     if rows.n_features > MAX_FULL:
-        columns = np.where(constant, 0.0, 1 / unit)
-        _, deviations = (center, size) if centered else rows.column_statistics(centered=True)
-        return Whitening(center, columns, np.where(constant, 0.0, unit), deviations, int(np.sum(~constant)))
-    scaled = Whitening(center, np.where(constant, 0.0, 1 / unit), unit, unit, 0)
-    second, mean = rows.sum(_second_moment, scaled)
+        return Whitening(center, *scales, deviations, int(varies.sum()))
+    (second,) = rows.sum(_second_moment, Whitening(center, *scales, deviations, 0))
     values, vectors = np.linalg.eigh(second)
     kept = values > RANK_EPS * eps * max(values[-1], 0)
-    root = np.sqrt(values[kept])
-    vectors = vectors[:, kept]
-    deviations = unit * np.sqrt(np.maximum(np.diag(second) - mean**2, 0))
+    root, vectors = np.sqrt(values[kept]), vectors[:, kept]
     # Symmetric roots: unlike eigenvectors they have no signs that rounding could turn over.
-    columns = (vectors / root) @ vectors.T / unit[:, None]
-    return Whitening(center, columns, (vectors * root) @ vectors.T * unit[:, None], deviations, len(root))
+    columns = ((vectors / root) @ vectors.T * scales[0][:, None]) * varies
+    inverse = ((vectors * root) @ vectors.T * scales[1][:, None]) * varies
+    return Whitening(center, columns, inverse, deviations, len(root))
 
 
 def _second_moment(X, y, s, scaled):
-    total, mean = 0.0, 0.0
+    total = 0.0
     for piece, Z in scaled.whitened(X):
-        weighted = s[piece, None] * Z
-        total = total + (Z.T @ weighted).astype(np.float64)
-        mean = mean + weighted.sum(axis=0, dtype=np.float64)
-    return total, mean
+        total = total + (Z.T @ (s[piece, None] * Z)).astype(np.float64)
+    return (total,)
 
 
 def unwhitened(rows):

@@ -209,7 +209,6 @@ def test_units_are_recovered_from_exact_moments(name, k):
             fit = MomentFit(planted_moments(W, b, v), relu, v, 1.0, known_bias)
             flattest = np.linalg.eigvalsh(numeric_hessian(fit, W.ravel()))[0]
             accuracy = max(accuracy, 1e-9 * W.size**0.5 / flattest / np.linalg.norm(np.column_stack([W, v])))
-            print(k, seed, error, accuracy)
         assert error < accuracy
 
 

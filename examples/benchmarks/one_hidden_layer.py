@@ -98,9 +98,9 @@ ORTHONORMAL = ("orthonormal positive", "orthonormal signed")
 RECOVERY = {
     "enough samples": (
         [(20, 5, 1_000, BOTH, 1.0), (50, 10, 5_000, BOTH, 0.5)],
-        {"lbfgs": 1.0, "lbfgs10": 1.0, "wide": 0.5, "mlp": 0.15},
+        {"lbfgs": 1.0, "lbfgs10": 1.0, "wide": 0.5, "mlp": 0.1},
     ),
-    "large": ([(100, 20, 50_000, BOTH, 0.25)], {"lbfgs": 0.2}),
+    "large": ([(100, 20, 50_000, BOTH, 0.25)], {"lbfgs": 0.4}),
     "few samples": (
         [(50, 5, 1_000, BOTH, 1.0), (50, 5, 500, BOTH, 1.0)],
         {"lbfgs": 1.0, "lbfgs10": 1.0, "wide": 0.5, "mlp": 0.25},
@@ -109,8 +109,8 @@ RECOVERY = {
         [(50, 10, 1_500, BOTH, 0.5), (20, 5, 300, BOTH, 1.0)],
         {"lbfgs": 1.0, "lbfgs10": 1.0, "wide": 0.5, "mlp": 0.25},
     ),
-    "k = d": ([(20, 20, 10_000, BOTH, 0.5)], {"lbfgs": 0.5, "lbfgs10": 0.1, "wide": 0.2, "mlp": 0.1}),
-    "k = d, orthonormal": ([(20, 20, 10_000, ORTHONORMAL, 0.5)], {"lbfgs": 0.5, "wide": 0.2}),
+    "k = d": ([(20, 20, 10_000, BOTH, 0.5)], {"lbfgs": 1.0, "lbfgs10": 0.5, "wide": 0.2, "mlp": 0.1}),
+    "k = d, orthonormal": ([(20, 20, 10_000, ORTHONORMAL, 0.5)], {"lbfgs": 1.0, "lbfgs10": 0.5, "wide": 0.2}),
     "k = d, large": ([(40, 40, 40_000, ORTHONORMAL, 0.15)], {"lbfgs": 0.4}),
 }
 PEERS = {
@@ -217,7 +217,7 @@ NOISE_CONTENDERS = [
     Contender("L-BFGS from the planted weights (*)", peers.lbfgs_from_the_truth),
     Contender("L-BFGS, 10 starts (*)", peers.lbfgs(10), share=0.3),
 ]
-NOISE_SETTINGS = {(20, 5, 1_000): 1.0, (20, 5, 5_000): 0.5, (50, 10, 5_000): 0.5}  # (d, k, n): share of the seeds
+NOISE_SETTINGS = {(20, 5, 1_000): 1.0, (20, 5, 5_000): 0.5, (50, 10, 5_000): 0.25}  # (d, k, n): share of the seeds
 SIGMAS = (0.1, 0.5)
 
 

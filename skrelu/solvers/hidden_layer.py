@@ -52,13 +52,10 @@ class Descent:
             return self
         options = {"tol": -1.0, "criterion": "sqrt(g' M^-1 g)", **options}
         result = iterate(method(network, self.theta), self.theta, max_iter=left, **options)
-        return Descent(
-            result.parameters,
-            result.loss_curve[-1],
-            self.loss_curve + result.loss_curve,
-            result.converged,
-            result.stop_reason,
-        )
+        curve, reason = self.loss_curve + result.loss_curve, result.stop_reason
+        if result.exhausted:
+            reason = f"max_iter = {max_iter} reached with {options['criterion']} = {result.criterion:.3g}"
+        return Descent(result.parameters, result.loss_curve[-1], curve, result.converged, reason)
 
     def moved(self, network, theta):
         """Return the descent gone over to theta in another network; one pass."""

@@ -53,6 +53,8 @@ class Result:
     converged : bool
     stop_reason : str
         A sentence.
+    exhausted : bool
+        Whether it was max_iter that ended the run.
     """
 
     parameters: np.ndarray
@@ -61,6 +63,7 @@ class Result:
     criterion: float
     converged: bool
     stop_reason: str
+    exhausted: bool = False
 
 
 def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, watch=None, verbose=0):
@@ -121,4 +124,4 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
     allowed = start_objective * (DIVERGED if tol < 0 else 1)
     asked = exhausted and last.objective <= allowed < np.inf
     parameters = last.parameters if converged or asked else best[1]
-    return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason)
+    return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason, exhausted)
