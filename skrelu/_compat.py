@@ -22,12 +22,17 @@ class FitTasks:
         X, y and metadata, as the hooks receive them.
     n_named : int
         Number of named tasks.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether a callback has asked to stop.
     """
 
     N_BLOCKS = 100
 
     def __init__(self, estimator, data, n_named=0):
-        self._estimator, self._data, self._open = estimator, data, None
+        self._estimator, self._data, self._open, self.stopped = estimator, data, None, False
         self._context = estimator._init_callback_context(max_subtasks=n_named + self.N_BLOCKS)
         self._context.call_on_fit_task_begin(estimator=estimator, **data)
 
@@ -42,7 +47,9 @@ class FitTasks:
         if task is None:
             return False
         told = {**self._data, "reconstruction_attributes": attributes}
-        return bool(task.call_on_fit_task_end(estimator=self._estimator, **told))
+        stop = bool(task.call_on_fit_task_end(estimator=self._estimator, **told))
+        self.stopped = self.stopped or stop
+        return stop
 
     def watch(self, max_iter, attributes):
         """Return the function (n_iter, parameters) -> stop that a loop calls after every iteration."""

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from skrelu.rows import BLOCK_BYTES
 from skrelu.whitening import Whitening
 
 RESIDUAL_EPS = 1e3  # a linear fit whose residual is below this many eps, relative to y, is exact
@@ -124,14 +125,21 @@ class _Residual:
             if self.quadratic is not None:
                 Q = self.quadratic.astype(Z.dtype)
                 r -= (np.sum((Z @ Q) * Z, axis=1) - np.trace(Q)) / 2
-            yield Z, r, s[piece]
+            # As many rows at a time as keep the products of pairs in the cache.
+            step = max(8, BLOCK_BYTES // (8 * len(pairs(k)[0]))) if self.quadratic is not None else len(r)
+            for i in range(0, len(r), step):
+                yield Z[i : i + step], r[i : i + step], s[piece][i : i + step]
 
     def sum(self, rows, f):
         """Return the sums of ``f(z, r, s)``, a tuple of numbers and arrays, over the rows; one pass."""
 
         def block(X, y, s):
-            parts = [f(*piece) for piece in self.pieces(X, y, s)]
-            return tuple(sum(np.asarray(p, dtype=np.float64) for p in part) for part in zip(*parts, strict=True))
+            parts = (f(*piece) for piece in self.pieces(X, y, s))
+            total = [np.asarray(part, dtype=np.float64) for part in next(parts)]
+            for piece in parts:
+                for part, more in zip(total, piece, strict=True):
+                    part += more
+            return tuple(total)
 
         return rows.sum(block)
 

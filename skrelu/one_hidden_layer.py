@@ -21,6 +21,7 @@ from skrelu.networks.one_hidden_layer import Weights
 from skrelu.rows import Rows
 from skrelu.solvers import hidden_layer
 from skrelu.solvers.gradient import gradient_descent
+from skrelu.solvers.loop import STOPPED
 from skrelu.whitening import unwhitened, whitening
 
 
@@ -59,7 +60,7 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     output_weights : {"signed", "positive"}, default="signed"
         "positive": all v_j are +1.
     alpha : float, default=0.0
-        Weight decay, in squared units of y.
+        Weight decay, in units of y: with y and alpha both ten times as large, the weights are.
     solver : {"auto", "gd"}, default="auto"
         "gd": gradient descent on w, b and c with the v_j of the start.
     step_size : float or "auto", default="auto"
@@ -256,7 +257,7 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         centered = whitening(rows, centered=True)
         start, single = self._start(rows, centered, rng)
         tasks.finish(lambda: self._attributes(start))
-        if self._is_gd:
+        if self._is_gd or tasks.stopped:
             network, descent = self._gradient_descent(rows, start, tasks)
         else:
             coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
@@ -303,7 +304,8 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         network = self._network(rows, unwhitened(rows), start, free_output=False)
         theta = network.parameters(start)
         tol = max(self.tol, 10 * float(np.finfo(rows.dtype).eps)) if self.tol > 0 else -1.0
-        descent = hidden_layer.Descent(theta).followed_by(
+        # A callback that asked to stop at the start gets the start.
+        descent = hidden_layer.Descent(theta, stop_reason=STOPPED if tasks.stopped else "").followed_by(
             partial(gradient_descent, step_size=self.step_size),
             network,
             max_iter=self.max_iter,
@@ -324,7 +326,8 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         def begin():
             stop = tasks.finish(lambda: self._attributes(start))
-            tasks.begin("start")
+            if not stop:
+                tasks.begin("start")
             return stop
 
         tasks.begin("start")
@@ -336,7 +339,8 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 network, descent = hidden_layer.grown(network, descent, rng, **options)
             further = {"n_starts": self.n_init - 1, "begin": begin, **options}
             network, descent = hidden_layer.best_of_starts(network, descent, rng, **further)
-        tasks.finish(lambda: self._attributes(network.weights(descent.theta)))
+        if tasks.finish(lambda: self._attributes(network.weights(descent.theta))):
+            descent = descent.stopped(STOPPED)
         tol = max(self.tol, 10 * float(np.finfo(network.rows.dtype).eps))
         watch = tasks.watch(self.max_iter, self._told(network))
         return network, hidden_layer.polished(network, descent, tol=tol, watch=watch, **options)
@@ -367,10 +371,10 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.loss_ = plain.value_and_gradient(descent.theta)[0] * unit * unit
         if not np.isfinite(self.loss_):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
-        self.loss_curve_ = [value * unit * unit for value in descent.loss_curve]
+        self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, network.undetermined())))
         if not descent.converged:
             remedy = "Lower step_size, raise max_iter, or use solver='auto'" if self._is_gd else "Raise max_iter or tol"
             message = f"The fit did not converge: {descent.stop_reason}. {remedy}."
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)

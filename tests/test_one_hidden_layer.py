@@ -59,11 +59,11 @@ def planted(n=200, d=6, k=3, seed=0, noise=0.1, **options):
 
 MODELS = {
     "auto": OneHiddenLayerReLU(3, random_state=0),
-    "no intercept": OneHiddenLayerReLU(3, fit_intercept=False, random_state=0),
-    "positive": OneHiddenLayerReLU(3, output_weights="positive", random_state=0),
+    "no intercept": OneHiddenLayerReLU(3, fit_intercept=False, n_init=2, random_state=0),
+    "positive": OneHiddenLayerReLU(3, output_weights="positive", n_init=2, random_state=0),
     "decay": OneHiddenLayerReLU(3, alpha=0.01, random_state=0),
     "gd": OneHiddenLayerReLU(3, solver="gd", max_iter=50, tol=0, random_state=0),
-    "random": OneHiddenLayerReLU(3, init="random", random_state=0),
+    "random": OneHiddenLayerReLU(3, init="random", n_init=2, random_state=0),
     "array": OneHiddenLayerReLU(init=np.eye(3, 6).tolist()),
     "any size": OneHiddenLayerReLU(random_state=0),
 }

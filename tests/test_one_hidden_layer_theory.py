@@ -220,34 +220,39 @@ def statistical_errors(seeds, sigma, n, d=8, k=3):
 
 
 def test_the_error_is_that_of_the_information_matrix():
-    """Twenty seeds of 24 weights: the mean of chi squares over their number has a spread of about 0.07."""
-    ratio, _ = statistical_errors(range(20), 0.01, 1000)
+    """Twelve seeds of 24 weights: the mean of chi squares over their number has a spread of about 0.09."""
+    ratio, _ = statistical_errors(range(12), 0.01, 1000)
     assert 0.75 < ratio < 1.3
 
 
 def test_the_error_is_proportional_to_the_noise_and_to_one_over_the_root_of_n():
-    sigmas, sizes = np.array([0.001, 0.01, 0.1]), np.array([400, 1600, 6400])
-    by_sigma = [statistical_errors(range(5), sigma, 800)[1] for sigma in sigmas]
-    by_size = [statistical_errors(range(5), 0.05, n)[1] for n in sizes]
-    assert np.polyfit(np.log(sigmas), np.log(by_sigma), 1)[0] == pytest.approx(1, abs=0.05)
+    sigmas, sizes = np.array([0.001, 0.1]), np.array([400, 3200])
+    by_sigma = [statistical_errors(range(6), sigma, 800)[1] for sigma in sigmas]
+    by_size = [statistical_errors(range(6), 0.05, n)[1] for n in sizes]
+    assert np.polyfit(np.log(sigmas), np.log(by_sigma), 1)[0] == pytest.approx(1, abs=0.02)
     assert np.polyfit(np.log(sizes), np.log(by_size), 1)[0] == pytest.approx(-0.5, abs=0.1)
 
 
 def oracle_weights(X, y, W, v):
-    """The local optimum reached from the planted weights by another package, L-BFGS of SciPy."""
+    """The local optimum reached from the planted weights by another package: L-BFGS of SciPy, kinks smoothed away.
 
-    def f(w):
+    It stops at a kink otherwise, wherever it meets the first.
+    """
+
+    def f(w, eps):
         Z = X @ w.reshape(W.shape).T
-        r = np.maximum(Z, 0) @ v - y
-        return r @ r / len(y) / 2, (((Z > 0) * v * r[:, None]).T @ X).ravel() / len(y)
+        ramp = np.clip(Z / eps + 0.5, 0, 1)
+        r = np.where(eps / 2 < Z, Z, eps / 2 * ramp**2) @ v - y
+        return r @ r / len(y) / 2, ((ramp * v * r[:, None]).T @ X).ravel() / len(y)
 
     w = W.ravel()
-    for _ in range(3):
-        w = minimize(f, w, jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 0, "gtol": 1e-12}).x
+    for eps in (1e-1, 1e-2, 1e-3, 1e-4):
+        options = {"maxiter": 3000, "maxfun": 10_000, "ftol": 0, "gtol": 1e-9}
+        w = minimize(f, w, args=(eps,), jac=True, method="L-BFGS-B", options=options).x
     return w.reshape(W.shape)
 
 
-@pytest.mark.parametrize("sigma", [0.05, 0.3])
+@pytest.mark.parametrize("sigma", [pytest.param(0.05, marks=pytest.mark.slow), 0.3])
 def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(sigma):
     """The median over nine seeds of the ratio of the errors is at most 1.01."""
     ratios = []
@@ -256,7 +261,6 @@ def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(sigma):
         model = OneHiddenLayerReLU(4, fit_intercept=False, random_state=seed).fit(X, y)
         oracle = oracle_weights(X, y, teacher.hidden_coef_, teacher.output_coef_)
         from_truth = OneHiddenLayerReLU(4, fit_intercept=False, init=teacher.hidden_coef_).fit(X, y)
-        # Kinks stop L-BFGS; where they leave the smoothed descent is not higher.
         oracle_loss = np.mean((np.maximum(X @ oracle.T, 0) @ teacher.output_coef_ - y) ** 2) / 2
         assert from_truth.loss_ <= oracle_loss * (1 + 1e-3)
         references = [recovery_error(teacher.hidden_coef_, W) for W in (oracle, from_truth.hidden_coef_)]
@@ -307,9 +311,9 @@ def test_two_parallel_units_cannot_be_told_apart_and_the_fit_says_so():
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_fewer_rows_than_weights_determine_nothing_and_the_fit_says_so(fit_intercept):
-    for seed in range(3):
+    for seed in range(2):
         X, y, teacher = make_one_hidden_layer(60, 20, 5, return_teacher=True, random_state=seed)
-        model = OneHiddenLayerReLU(5, fit_intercept=fit_intercept, random_state=seed).fit(X, y)
+        model = OneHiddenLayerReLU(5, fit_intercept=fit_intercept, n_init=2, random_state=seed).fit(X, y)
         size = 106 if fit_intercept else 100
         assert f"60 rows do not determine {size} weights" in model.stop_reason_
         assert recovery_error(teacher.hidden_coef_, model.hidden_coef_) > 0.1
@@ -328,7 +332,7 @@ def test_within_the_assumptions_nothing_is_withdrawn():
     assert "guarantee" not in told
 
 
-@pytest.mark.parametrize("output_weights", ["signed", "positive"])
+@pytest.mark.parametrize("output_weights", ["signed", pytest.param("positive", marks=pytest.mark.slow)])
 def test_the_tensor_start_is_as_near_as_its_targets_say(output_weights):
     """(20, 5, 10 000): at most 0.12 in the median of five seeds; it falls like one over the root of n."""
     medians = []

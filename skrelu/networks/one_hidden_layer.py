@@ -252,7 +252,7 @@ class OneHiddenLayer:
 
     def _output_signs(self, theta):
         """Return dv/dtheta of the free v_j: 1, or the signs of those whose absolute values count."""
-        return np.where(theta[len(theta) - self.n_hidden :] < 0, -1.0, 1.0) if self.positive else 1.0
+        return np.where(theta[-self.n_hidden :] < 0, -1.0, 1.0) if self.positive and self.free_output else 1.0
 
     def _penalty_terms(self, theta):
         hidden, head, v = self.unpack(theta)
@@ -279,7 +279,8 @@ class OneHiddenLayer:
 
         A, A_v = self.rows.sum(f, *self._stacked(theta))
         inverse = _regular_inverse(A)
-        inverse_v = _regular_inverse(A_v) if self.free_output else None
+        signs = self._output_signs(theta) * np.ones(self.n_hidden)
+        inverse_v = np.outer(signs, signs) * _regular_inverse(A_v) if self.free_output else None
 
         def apply(q):
             hidden, head, v = self._split(q)

@@ -12,8 +12,8 @@ def products(X, W):
 def piecewise_linear_pass(X, y, s, W, b, c, v, *, mean_slope, half_kink, relaxed, free_output):
     """Return the sums over a block that `OneHiddenLayer.value_and_gradient` needs, for ``a(z) = q z + h |z|``.
 
-    With ``r = q v'Z + h v'|Z| + ...`` and ``a'(z) = q - h + 2 h 1{z >= 0}`` no array of the size of Z is formed but
-    |Z|, the mask ``Z >= 0`` and the mask times the residuals: what a pass costs besides its two matrix products.
+    With ``r = q v'Z + h v'|Z| + ...`` and ``a'(z) = q - h + 2 h 1{z > 0}``, q at 0, no array of the size of Z is formed
+    but |Z|, the mask ``Z >= 0`` and the mask times the residuals: what a pass costs besides its two matrix products.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ def piecewise_linear_pass(X, y, s, W, b, c, v, *, mean_slope, half_kink, relaxed
     whole = relaxed or q != h
     D = np.empty((k + whole, len(g)), dtype=Z.dtype)
     np.multiply(active, g, out=D[:k])
+    if np.count_nonzero(units) < units.size:
+        D[:k][units == 0] /= 2
     if whole:
         D[k] = g
     G, g_bias = (D @ X).astype(np.float64), D.sum(axis=1, dtype=np.float64)

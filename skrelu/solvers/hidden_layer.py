@@ -50,16 +50,24 @@ class Descent:
         left = max_iter - len(self.loss_curve)
         if left < 1 or self.interrupted:
             return self
+        before, watch = len(self.loss_curve), options.get("watch")
+        if watch is not None:
+            options["watch"] = lambda n_iter, theta: watch(before + n_iter, theta)
         options = {"tol": -1.0, "criterion": "sqrt(g' M^-1 g)", **options}
         result = iterate(method(network, self.theta), self.theta, max_iter=left, **options)
-        curve, reason = self.loss_curve + result.loss_curve, result.stop_reason
+        curve, reason = [value for value in result.loss_curve if np.isfinite(value)], result.stop_reason
         if result.exhausted:
             reason = f"max_iter = {max_iter} reached with {options['criterion']} = {result.criterion:.3g}"
-        return Descent(result.parameters, result.loss_curve[-1], curve, result.converged, reason)
+        objective = curve[-1] if curve else self.objective
+        return Descent(result.parameters, objective, self.loss_curve + curve, result.converged, reason)
 
     def moved(self, network, theta):
         """Return the descent gone over to theta in another network; one pass."""
         return replace(self, theta=theta, objective=network.value_and_gradient(theta)[0])
+
+    def stopped(self, reason):
+        """Return the descent ended from outside."""
+        return replace(self, converged=False, stop_reason=reason)
 
 
 def until_stalled(rival=np.inf):
@@ -213,15 +221,20 @@ def best_of_starts(network, descent, rng, *, n_starts, begin, **options):
     """
     best = network, descent
     for attempt in range(n_starts):
-        objective = best[1].objective
-        if network.is_lowest(objective) or best[1].interrupted or begin():
+        network, descent = best
+        if network.is_lowest(descent.objective) or descent.interrupted:
             break
-        trial = widened(network, rng, **_width(network, attempt), rival=objective, **options)
+        if begin():
+            return network, descent.stopped(STOPPED)
+        try:
+            trial = widened(network, rng, **_width(network, attempt), rival=descent.objective, **options)
+        except KeyboardInterrupt:
+            return network, descent.stopped(INTERRUPTED)
         if trial[1].interrupted:
-            best = best[0], replace(best[1], stop_reason=trial[1].stop_reason)
-        elif trial[1].objective < objective * (1 - MARGIN):
+            return network, descent.stopped(trial[1].stop_reason)
+        if trial[1].objective < descent.objective * (1 - MARGIN):
             best = trial
-        elif trial[1].objective <= objective * (1 + MARGIN):
+        elif trial[1].objective <= descent.objective * (1 + MARGIN):
             break
     return best
 
@@ -234,17 +247,31 @@ def grown(network, descent, rng, **options):
     absolute value, of the second moment of the residual, with the output that lowers the objective. Once the residual
     is zero, units are taken away for as long as it remains so.
     """
+    try:
+        network, descent = _enlarged(network, descent, rng, options)
+        return _reduced(network, descent, rng, options)
+    except KeyboardInterrupt:
+        return network, descent.stopped(INTERRUPTED)
+
+
+def _enlarged(network, descent, rng, options):
     n, n_weights = network.rows.weight_sum, network.whitening.rank + network.fit_intercept
     while not (network.is_lowest(descent.objective) or descent.interrupted):
         size = (network.n_hidden + 1) * n_weights
         if size > n / 2 or network.n_hidden >= network.whitening.rank:
             break
-        larger, theta = _with_one_more(network, descent.theta)
-        trial = refined(larger, theta, rng, **options)
+        trial = refined(*_with_one_more(network, descent.theta), rng, **options)
         gain = n * np.log(descent.objective / max(trial[1].objective, np.finfo(float).tiny))
-        if gain <= n_weights * np.log(n) + 1:
+        if trial[1].interrupted:
+            descent = descent.stopped(trial[1].stop_reason)
+        elif gain <= n_weights * np.log(n) + 1:
             break
-        network, descent = trial[0], replace(trial[1], loss_curve=descent.loss_curve + trial[1].loss_curve)
+        else:
+            network, descent = trial[0], replace(trial[1], loss_curve=descent.loss_curve + trial[1].loss_curve)
+    return network, descent
+
+
+def _reduced(network, descent, rng, options):
     while network.n_hidden > 1 and network.is_lowest(descent.objective):
         smaller, theta = _collapsed(network.variant(network.output[1:]), network, descent.theta, rng)
         trial = refined(smaller, theta, rng, **options)
@@ -271,10 +298,11 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
 
     With noise the solution lies on kinks, convex ones, of some rows: smoothed over `SMOOTHINGS`, in the end.
     """
+    if descent.interrupted:
+        return replace(descent, converged=False)
     if network.is_lowest(descent.objective):
         return replace(descent, converged=True)
-    if not descent.interrupted:
-        descent = replace(descent, converged=False, stop_reason=f"max_iter = {max_iter} reached")
+    descent = replace(descent, converged=False, stop_reason=f"max_iter = {max_iter} reached")
     widths = SMOOTHINGS if network.activation.kink else [0.0]
     for width in widths:
         last = width == widths[-1]

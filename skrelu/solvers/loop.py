@@ -124,4 +124,6 @@ def iterate(method, start, *, max_iter, tol, criterion, start_objective=np.inf, 
     allowed = start_objective * (DIVERGED if tol < 0 else 1)
     asked = exhausted and last.objective <= allowed < np.inf
     parameters = last.parameters if converged or asked else best[1]
-    return Result(parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason, exhausted)
+    return Result(
+        parameters, curve or [start_objective], max(1, len(curve)), last.criterion, converged, reason, exhausted
+    )
