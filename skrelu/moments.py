@@ -35,7 +35,8 @@ class HermiteMoments:
     n : float
         Sum of the weights.
     variances : tuple of float
-        Variance of y about the fit of the degrees below each moment: n times the variance of its entries.
+        Variance of y about the fit of the degrees below each moment: were that noise, n times the variance of an entry
+        of distinct indices.
     """
 
     basis: np.ndarray

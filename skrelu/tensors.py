@@ -110,7 +110,7 @@ class MomentFit:
             start.ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": 500, "gtol": 1e-9, "ftol": 1e-13},
+            options={"maxiter": 500, "gtol": 1e-9, "ftol": 0.0},
         )
         return float(result.fun), *self.unpack(result.x)
 

@@ -329,15 +329,10 @@ class OneHiddenLayer:
             dv = direction[len(direction) - self.n_hidden :] if self.free_output else np.zeros(self.n_hidden)
             dv = (self._output_signs(theta) * dv).astype(self.rows.dtype)
             moved = self._pull_back(*self.rows.sum(f, *stacked, W, b, c, dv), theta)
-            return moved + self._penalty_product(theta, direction) if self.alpha > 0 else moved
+            # The penalty is quadratic: its Hessian times a direction is its gradient there.
+            return moved + self._penalty_terms(direction)[1] if self.alpha > 0 else moved
 
         return product
-
-    def _penalty_product(self, theta, direction):
-        """Return the Hessian of the penalty, a quadratic function but for the signs of v, times a direction."""
-        hidden, _, dv = self._split(direction)
-        plain = self.variant(positive=False)
-        return plain._penalty_terms(plain.pack(hidden, np.zeros(self.n_head), dv))[1]
 
     def residual_second_moment(self, theta):
         """Return ``E[r (x~ x~' - I)]``, r the residual: what one more unit could explain; one pass."""
