@@ -33,7 +33,7 @@ class HermiteMoments:
     third, fourth : ndarray of shape (n_pairs, n_directions) and (n_pairs, n_pairs)
         Rows and columns stand for the pairs a <= b of `pairs`.
     n : float
-        Sum of the weights.
+        Sum of the weights, at least 1.
     variances : tuple of float
         Variance of y about the fit of the degrees below each moment: were that noise, n times the variance of an entry
         of distinct indices.
@@ -171,7 +171,8 @@ def hermite_moments(rows, whitening, n_directions=None):
     matrices, and room for its fluctuation. *Measured* for 5 <= d <= 100 and n from 1.2 d to 500 d: at or above the 0.98
     quantile of the largest.
     """
-    rank, n, t = whitening.rank, rows.weight_sum, rows.target_scale()
+    # Weights that add up to less than one row tell as little as one.
+    rank, n, t = whitening.rank, max(rows.weight_sum, 1.0), rows.target_scale()
     identity = np.eye(whitening.size)
     mean, linear = _Residual(whitening, t, identity).sum(rows, lambda z, r, s: (s @ r, (s * r) @ z))
     about_line = _Residual(whitening, t, identity, float(mean), linear)

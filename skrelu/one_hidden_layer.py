@@ -256,9 +256,12 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         tasks.begin("start")
         centered = whitening(rows, centered=True)
         start, single = self._start(rows, centered, rng)
+        if not np.all(np.isfinite(start.hidden)):
+            raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
         tasks.finish(lambda: self._attributes(start))
         if self._is_gd or tasks.stopped:
-            network, descent = self._gradient_descent(rows, start, tasks)
+            network = self._network(rows, unwhitened(centered), start, free_output=False)
+            descent = self._gradient_descent(network, start, tasks)
         else:
             coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
             network, descent = self._descend(self._network(rows, coordinates, start), start, rng, tasks, single)
@@ -299,11 +302,10 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             **options,
         )
 
-    def _gradient_descent(self, rows, start, tasks):
-        """Return (network, descent) of the papers' iteration, in the user's own coordinates."""
-        network = self._network(rows, unwhitened(rows), start, free_output=False)
+    def _gradient_descent(self, network, start, tasks):
+        """Return the descent of the papers' iteration, in the user's own coordinates."""
         theta = network.parameters(start)
-        tol = max(self.tol, 10 * float(np.finfo(rows.dtype).eps)) if self.tol > 0 else -1.0
+        tol = max(self.tol, 10 * float(np.finfo(network.rows.dtype).eps)) if self.tol > 0 else -1.0
         # A callback that asked to stop at the start gets the start.
         descent = hidden_layer.Descent(theta, stop_reason=STOPPED if tasks.stopped else "").followed_by(
             partial(gradient_descent, step_size=self.step_size),
@@ -316,7 +318,7 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             verbose=self.verbose,
         )
         asked = tol < 0 and len(descent.loss_curve) == self.max_iter
-        return network, replace(descent, converged=descent.converged or asked)
+        return replace(descent, converged=descent.converged or asked)
 
     def _descend(self, network, start, rng, tasks, single):
         """Return (network, descent) of the default solver."""
@@ -373,7 +375,7 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
-        self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, network.undetermined())))
+        self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, network.undetermined(descent.theta))))
         if not descent.converged:
             remedy = "Lower step_size, raise max_iter, or use solver='auto'" if self._is_gd else "Raise max_iter or tol"
             message = f"The fit did not converge: {descent.stop_reason}. {remedy}."

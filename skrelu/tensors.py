@@ -5,12 +5,14 @@ from math import factorial
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.sparse.linalg import LinearOperator, cg
 
 from skrelu.networks.orientation import orientation
 
 POWER_STARTS = 10  # a unit, of the power iteration
 POWER_STEPS = 30
 PARALLEL = 0.7  # cosine above which two maxima of the power iteration count as one unit
+NEWTON_STEPS = 50  # of conjugate gradients in the Newton step at the end of the joint fit
 RANDOM_STARTS = 4  # of the joint fit, besides that of the power iteration
 PRECISION = 20.0  # of the prior of sizes and biases, in rows
 MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
@@ -103,16 +105,35 @@ class MomentFit:
         return signs[:, None] * W, signs * b
 
     def minimise(self, W, b):
-        """Return (J, W, b) at the minimum found from a start."""
+        """Return (J, W, b) at the minimum found from a start: by L-BFGS, and one Newton step."""
         start = W if self.bias is not None else np.column_stack([W, b])
         result = minimize(
             self.value_and_gradient,
             start.ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": 500, "gtol": 1e-9, "ftol": 0.0},
+            options={"maxiter": 1000, "gtol": 1e-9, "ftol": 0.0},
         )
-        return float(result.fun), *self.unpack(result.x)
+        return float(result.fun), *self.unpack(self._newton_step(result.x))
+
+    def _newton_step(self, theta):
+        """Return theta after a Newton step, if it lowers the gradient.
+
+        Values of J that agree to rounding leave half of the digits of theta open; the gradient tells the others.
+        """
+
+        def gradient(x):
+            return self.value_and_gradient(x)[1]
+
+        def product(d):
+            h = 1e-5 / max(np.linalg.norm(d), np.finfo(float).tiny)
+            return (gradient(theta + h * d) - gradient(theta - h * d)) / (2 * h)
+
+        g = gradient(theta)
+        hessian = LinearOperator((len(theta), len(theta)), matvec=product, dtype=np.float64)
+        step, _ = cg(hessian, g, rtol=1e-3, maxiter=NEWTON_STEPS)
+        new = theta - step
+        return new if np.linalg.norm(gradient(new)) < np.linalg.norm(g) else theta
 
 
 def power_directions(moments, rng):

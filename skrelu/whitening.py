@@ -110,8 +110,7 @@ def _second_moment(X, y, s, scaled):
     return (total,)
 
 
-def unwhitened(rows):
-    """Return the `Whitening` that changes nothing: the user's own coordinates."""
-    _, size = rows.column_statistics(centered=True)
-    ones = np.ones(rows.n_features)
-    return Whitening(np.zeros(rows.n_features), ones, ones, size.astype(np.float64), rows.n_features)
+def unwhitened(whitening):
+    """Return the `Whitening` of the same columns that changes nothing: the user's own coordinates."""
+    ones = np.ones(whitening.size)
+    return Whitening(np.zeros(whitening.size), ones, ones, whitening.deviations, whitening.rank)

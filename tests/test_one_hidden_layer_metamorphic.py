@@ -88,7 +88,7 @@ def test_a_common_factor_of_the_weights_leaves_the_optimum_from_the_moments(name
     assert_same(fit(name, X, y, 7 * s), fit(name, X, y, s))
 
 
-@models
+@pytest.mark.parametrize("name", ["auto", "gd"])
 def test_weights_of_one_are_no_weights(name):
     X, y, _ = data()
     with_ones, without = fit(name, X, y, np.ones(len(y))), fit(name, X, y)
@@ -103,7 +103,7 @@ def test_the_order_of_the_rows_does_not_matter(name):
     assert_same(fit(name, X[order], y[order], s[order]), fit(name, X, y, s))
 
 
-@models
+@pytest.mark.parametrize("name", ["auto", "decay", "gd"])
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     X = centred(name, X)
@@ -136,7 +136,7 @@ def test_descent_from_a_given_start_follows_the_columns():
     np.testing.assert_allclose(permuted.hidden_coef_, plain.hidden_coef_[:, order], rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("factor", [1e-8, 1e8, 2.0**20])
+@pytest.mark.parametrize("factor", [1e-8, 1e8])
 @models
 def test_the_units_of_the_target_do_not_matter(name, factor):
     """f -> a f: the same f, every weight times a; the penalty is linear in the weights, so that alpha -> a alpha."""
@@ -144,10 +144,6 @@ def test_the_units_of_the_target_do_not_matter(name, factor):
     X = centred(name, X)
     plain = fit(name, X, y, s)
     scaled = fit(name, X, factor * y, s, alpha=factor * MODELS[name].alpha)
-    if name == "gd" and factor != 2.0**20:
-        # In the user's own coordinates the bias c feels the change of units no more than the others: the same steps.
-        np.testing.assert_allclose(scaled.predict(X) / factor, plain.predict(X), rtol=0, atol=1e-7)
-        return
     np.testing.assert_allclose(scaled.hidden_coef_ / factor, plain.hidden_coef_, rtol=0, atol=1e-7)
     np.testing.assert_allclose(scaled.predict(X) / factor, plain.predict(X), rtol=0, atol=1e-7)
     np.testing.assert_allclose(np.array(scaled.loss_curve_[-1]) / factor**2, plain.loss_curve_[-1], rtol=1e-8)
@@ -429,12 +425,11 @@ def test_a_positive_network_fits_the_negative_of_no_network():
     np.testing.assert_array_equal(positive.output_coef_, 1)
 
 
-@pytest.mark.parametrize("dtype", [np.float32])
-@models
-def test_single_precision_is_close(name, dtype):
+@pytest.mark.parametrize("name", ["auto", "decay", "gd", "any size"])
+def test_single_precision_is_close(name):
     X, y, _ = data(noise=0.05)
     X = centred(name, X)
-    X, y = X.astype(dtype), y.astype(dtype)
+    X, y = X.astype(np.float32), y.astype(np.float32)
     double, single = fit(name, X.astype(float), y.astype(float)), fit(name, X, y)
     np.testing.assert_allclose(single.predict(X), double.predict(X), rtol=0, atol=2e-3 * np.abs(y).max())
     assert single.loss_ == pytest.approx(double.loss_, rel=2e-3)

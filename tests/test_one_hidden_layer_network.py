@@ -50,7 +50,7 @@ def table(seed, n=70, d=4, dtype=np.float64):
 
 def coordinates_of(rows, units, fit_intercept):
     if units == "user":
-        return unwhitened(rows)
+        return unwhitened(whitening(rows, centered=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(whitening_module, "MAX_FULL", 2 if units == "diagonal" else 1000)
         return whitening(rows, centered=fit_intercept)
@@ -536,7 +536,10 @@ def test_orientation_does_not_know_the_scale():
 @pytest.mark.parametrize("activation", [relu, softplus], ids=ids)
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_metric_is_the_inverse_of_the_kronecker_matrix(fit_intercept, activation, options, units):
-    """E[D D'] x I with a ridge, D_j = v_j a'(z_j), 1 for the linear part; E[a a'] for free outputs; I for c."""
+    """E[D D'] x I with a ridge, D_j = v_j a'(z_j), 1 for the linear part; E[a a'] for free outputs; I for c.
+
+    The penalty adds its mean curvature to the units.
+    """
     X, y, weight = table(17)
     net = network(X, y, weight, units=units, activation=activation, fit_intercept=fit_intercept, **OPTIONS[options])
     theta = point(net, 17)
@@ -549,6 +552,8 @@ def test_metric_is_the_inverse_of_the_kronecker_matrix(fit_intercept, activation
     D = np.column_stack([D, np.ones(len(D))]) if net.relaxed else D
     k, columns = net.shape
     A = (D.T * p) @ D
+    decay = net.alpha / net.target_scale**2
+    A += decay * unit**2 * np.trace(net.whitening.variances) / net.whitening.rank * np.diag(np.arange(len(A)) < k)
     A += RIDGE * np.trace(A) / len(A) * np.eye(len(A))
     matrix = np.kron(A, np.eye(columns))
     if not net.relaxed:
@@ -561,7 +566,7 @@ def test_metric_is_the_inverse_of_the_kronecker_matrix(fit_intercept, activation
     np.testing.assert_array_equal(inverse[m:, :m], 0)
     np.testing.assert_array_equal(inverse[:m, m:], 0)
     if net.free_output:
-        B = (value.T * p) @ value
+        B = (value.T * p) @ value + decay * (net.target_scale / unit) ** 2 * np.eye(k)
         B += RIDGE * np.trace(B) / k * np.eye(k)
         if net.positive:  # dv/dtheta
             signs = np.sign(theta[-k:])

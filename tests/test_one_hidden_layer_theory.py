@@ -219,6 +219,7 @@ def statistical_errors(seeds, sigma, n, d=8, k=3):
     return np.mean(ratios), np.sqrt(np.mean(errors))
 
 
+@pytest.mark.slow
 def test_the_error_is_that_of_the_information_matrix():
     """Twelve seeds of 24 weights: the mean of chi squares over their number has a spread of about 0.09."""
     ratio, _ = statistical_errors(range(12), 0.01, 1000)
@@ -274,11 +275,12 @@ def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(sigma):
 def lowest_descent(X, y, k, n_negative, seeds):
     """The lowest loss that gradient descent reaches from random starts with so many negative outputs."""
     rows, losses = Rows(X, y), []
+    coordinates = whitening(rows, centered=True)
     for seed in seeds:
         rng = np.random.RandomState(seed)
-        start = starts.random_start(rows, whitening(rows, centered=True), k, n_negative, rng, fit_intercept=False)
+        start = starts.random_start(rows, coordinates, k, n_negative, rng, fit_intercept=False)
         network = OneHiddenLayer(
-            rows, activations.relu, unwhitened(rows), start.output, fit_intercept=False, free_output=False
+            rows, activations.relu, unwhitened(coordinates), start.output, fit_intercept=False, free_output=False
         )
         theta = network.parameters(start)
         descent = gradient_descent(network, theta, step_size=1.0)

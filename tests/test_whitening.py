@@ -379,7 +379,7 @@ def test_whitening_takes_three_passes(monkeypatch):
 
 def test_unwhitened_changes_nothing():
     X, weight = table(15)
-    coordinates = unwhitened(Rows(X, np.zeros(len(X)), weight))
+    coordinates = unwhitened(columns(X, weight))
     W = np.random.default_rng(15).standard_normal((3, 5))
     for mapped in (coordinates.to_columns(W), coordinates.to_white(W), coordinates.pull_back(W)):
         np.testing.assert_array_equal(mapped, W)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
 
 from skrelu.networks.orientation import orientation
 from skrelu.networks.piecewise_linear import piecewise_linear_pass, products
@@ -16,6 +15,7 @@ DEFAULTS = {
     "relaxed": False,
     "smoothing": 0.0,
 }
+PARALLEL_TOL = 1e-8  # 1 - cosine of units that count as parallel
 RIDGE = 1e-3  # of the mean diagonal, added to the matrix of the metric
 
 
@@ -138,13 +138,18 @@ class OneHiddenLayer:
         """Number of weights that the data can tell: hidden ones, biases, and c; not the free v, nor along constants."""
         return self.n_hidden * (self.whitening.rank + self.fit_intercept) + self.fit_intercept
 
-    def undetermined(self):
+    def undetermined(self, theta):
         """Return a sentence if the data cannot determine the weights, else nothing."""
+        hidden, _, v = self.unpack(theta)
+        size = np.maximum(np.linalg.norm(hidden, axis=1), np.finfo(float).tiny)
+        cosines = np.triu(hidden @ hidden.T / np.outer(size, size), 1)
         n, rank = self.rows.weight_sum, self.whitening.rank
         if n < self.n_weights:
             return f"{n:g} rows do not determine {self.n_weights} weights"
         if self.n_hidden > rank:
             return f"recovery is guaranteed for at most as many units as X has rank, {rank}, not for {self.n_hidden}"
+        if self.activation.positively_homogeneous and np.any((cosines > 1 - PARALLEL_TOL) & (np.outer(v, v) > 0)):
+            return "units are parallel: the data determine their sum alone"
         return ""
 
     def parameters(self, weights):
@@ -254,10 +259,15 @@ class OneHiddenLayer:
         """Return dv/dtheta of the free v_j: 1, or the signs of those whose absolute values count."""
         return np.where(theta[-self.n_hidden :] < 0, -1.0, 1.0) if self.positive and self.free_output else 1.0
 
+    @property
+    def _decays(self):
+        """Alpha in the units of hidden and output weights."""
+        t = self.target_scale
+        return self.alpha * (self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
+
     def _penalty_terms(self, theta):
         hidden, head, v = self.unpack(theta)
-        rank, t = self.whitening.size, self.target_scale
-        scale = self.alpha * (self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
+        rank, scale = self.whitening.size, self._decays
         SW = np.zeros_like(hidden)
         SW[:, :rank] = hidden[:, :rank] @ self.whitening.variances
         value = (scale[0] * np.sum(hidden * SW) + scale[1] * (v @ v)) / 2
@@ -267,7 +277,7 @@ class OneHiddenLayer:
         """Return, as a function, the inverse of the Gauss-Newton matrix of independent white inputs; one pass.
 
         Were derivatives of the units independent of the white x, the Gauss-Newton matrix would be the Kronecker product
-        of ``E[D D']``, ``D_j = v_j a'(z_j)``, and the identity.
+        of ``E[D D']``, ``D_j = v_j a'(z_j)``, and the identity. The penalty adds its mean curvature.
         """
 
         def f(X, y, s, W, b, c, v):
@@ -278,6 +288,11 @@ class OneHiddenLayer:
             return ((D * s) @ D.T).astype(np.float64), by_output
 
         A, A_v = self.rows.sum(f, *self._stacked(theta))
+        if self.alpha > 0:
+            mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
+            units = np.arange(self.n_hidden)
+            A[units, units] += self._decays[0] * mean_variance
+            A_v = A_v + self._decays[1] * np.eye(self.n_hidden)
         inverse = _regular_inverse(A)
         signs = self._output_signs(theta) * np.ones(self.n_hidden)
         inverse_v = np.outer(signs, signs) * _regular_inverse(A_v) if self.free_output else None
@@ -379,4 +394,4 @@ def _regular_inverse(A):
     """Return the inverse of a positive semidefinite matrix with a small multiple of the identity added."""
     n = len(A)
     ridge = RIDGE * np.trace(A) / n
-    return linalg.inv(A + (ridge if ridge > 0 else 1.0) * np.eye(n))
+    return np.linalg.inv(A + (ridge if ridge > np.finfo(float).tiny else 1.0) * np.eye(n))

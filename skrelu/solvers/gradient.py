@@ -76,9 +76,17 @@ def gradient_descent(network, theta, *, step_size):
 
 
 def largest_curvature(network, theta):
-    """Return the largest eigenvalue of the Gauss-Newton matrix at theta, to three digits."""
+    """Return the largest eigenvalue of the Gauss-Newton matrix at theta.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
     product, size = network.curvature_product(theta), len(theta)
+    if not np.all(np.isfinite(product(np.ones(size)))):
+        raise ValueError(f"X: squares of its entries overflow {network.rows.dtype}; rescale it or use solver='auto'")
     if size < 3:
         return float(np.linalg.eigvalsh(np.column_stack([product(e) for e in np.eye(size)]))[-1])
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-    return float(eigsh(operator, 1, v0=np.ones(size), tol=1e-3, return_eigenvectors=False)[0])
+    return float(eigsh(operator, 1, v0=np.ones(size), tol=0, return_eigenvectors=False)[0])
