@@ -62,7 +62,7 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     alpha : float, default=0.0
         Weight decay, in units of y: with y and alpha both ten times as large, the weights are.
     solver : {"auto", "gd"}, default="auto"
-        "gd": gradient descent on w, b and c with the v_j of the start.
+        "gd": gradient descent on w, b and c with the v_j of the start, which count as they are, +-1, in the penalty.
     step_size : float or "auto", default="auto"
         A number multiplies 1/L and selects "gd". "auto" with "gd" halves the step for good whenever it would raise the
         objective.

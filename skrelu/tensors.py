@@ -126,14 +126,18 @@ class MomentFit:
             return self.value_and_gradient(x)[1]
 
         def product(d):
+            if not np.all(np.isfinite(d)):
+                return np.zeros_like(d)
             h = 1e-5 / max(np.linalg.norm(d), np.finfo(float).tiny)
             return (gradient(theta + h * d) - gradient(theta - h * d)) / (2 * h)
 
         g = gradient(theta)
         hessian = LinearOperator((len(theta), len(theta)), matvec=product, dtype=np.float64)
-        step, _ = cg(hessian, g, rtol=1e-3, maxiter=NEWTON_STEPS)
-        new = theta - step
-        return new if np.linalg.norm(gradient(new)) < np.linalg.norm(g) else theta
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A direction without curvature ends it; what it then returns need not be finite.
+            new = theta - cg(hessian, g, rtol=1e-3, maxiter=NEWTON_STEPS)[0]
+        lower = np.all(np.isfinite(new)) and np.linalg.norm(gradient(new)) < np.linalg.norm(g)
+        return new if lower else theta
 
 
 def power_directions(moments, rng):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,11 @@ class Toy:
     floor: float = -np.inf
     rows: object = field(default_factory=lambda: Rows(np.zeros((1, 1)), np.zeros(1)))
     passes: int = 0
+    whitening: object = field(default_factory=lambda: SimpleNamespace(size=None))
+
+    def unpack(self, theta):
+        """One unit without bias, whose weights are all of theta."""
+        return theta[None], None, None
 
     def value_and_gradient(self, theta):
         self.passes += 1

@@ -440,11 +440,13 @@ def test_number_of_weights_and_what_does_not_determine_them():
     net = network(X, y)
     assert net.n_weights == 3 * 5 + 1
     assert network(X[:, :4], y, fit_intercept=False).n_weights == 3 * 4
-    assert net.undetermined() == ""
-    assert "rank, 4, not for 5" in network(X, y, output=np.ones(5)).undetermined()
+    assert net.undetermined(point(net, 0)) == ""
+    many = network(X, y, output=np.ones(5))
+    assert "rank, 4, not for 5" in many.undetermined(point(many, 0))
     few = network(X, y, np.full(40, 15 / 40))
-    assert "15 rows do not determine 16 weights" in few.undetermined()
-    assert network(X, y, np.full(40, 16 / 40)).undetermined() == ""
+    assert "15 rows do not determine 16 weights" in few.undetermined(point(few, 0))
+    enough = network(X, y, np.full(40, 16 / 40))
+    assert enough.undetermined(point(enough, 0)) == ""
 
 
 # relaxed and oriented

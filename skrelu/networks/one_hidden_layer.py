@@ -15,7 +15,7 @@ DEFAULTS = {
     "relaxed": False,
     "smoothing": 0.0,
 }
-PARALLEL_TOL = 1e-8  # 1 - cosine of units that count as parallel
+UNIT_TOL = 1e-8  # relative size of units that count as zero, and 1 - cosine of units that count as parallel
 RIDGE = 1e-3  # of the mean diagonal, added to the matrix of the metric
 
 
@@ -140,16 +140,19 @@ class OneHiddenLayer:
 
     def undetermined(self, theta):
         """Return a sentence if the data cannot determine the weights, else nothing."""
-        hidden, _, v = self.unpack(theta)
-        size = np.maximum(np.linalg.norm(hidden, axis=1), np.finfo(float).tiny)
-        cosines = np.triu(hidden @ hidden.T / np.outer(size, size), 1)
         n, rank = self.rows.weight_sum, self.whitening.rank
         if n < self.n_weights:
             return f"{n:g} rows do not determine {self.n_weights} weights"
         if self.n_hidden > rank:
             return f"recovery is guaranteed for at most as many units as X has rank, {rank}, not for {self.n_hidden}"
-        if self.activation.positively_homogeneous and np.any((cosines > 1 - PARALLEL_TOL) & (np.outer(v, v) > 0)):
-            return "units are parallel: the data determine their sum alone"
+        hidden, _, v = self.unpack(theta)
+        hidden = v[:, None] * hidden
+        size = np.linalg.norm(hidden, axis=1)
+        alive = size > UNIT_TOL * size.max()
+        U = hidden[alive] / size[alive, None]
+        n_units = len(U) - np.count_nonzero(np.any(np.triu(U @ U.T > 1 - UNIT_TOL, 1), axis=0))
+        if self.activation.positively_homogeneous and n_units < self.n_hidden:
+            return f"the data determine {n_units} units, not {self.n_hidden}: the others vanish or are parallel to them"
         return ""
 
     def parameters(self, weights):

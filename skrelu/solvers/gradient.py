@@ -50,7 +50,7 @@ def projected_gradient(problem, point, *, step_size):
 def gradient_descent(network, theta, *, step_size):
     """Yield the iterates ``theta <- theta - mu g(theta)``, ``mu = step_size / L``, L the start's `largest_curvature`.
 
-    The criterion is ``|theta_new - theta| / |theta_new|``.
+    The criterion is ``|w_new - w| / |w_new|``, w the hidden weights without biases.
 
     Parameters
     ----------
@@ -70,9 +70,10 @@ def gradient_descent(network, theta, *, step_size):
             if not adaptive or new_value <= value:
                 break
             mu /= 2
-        change = float(np.linalg.norm(new - theta))
+        before, after = (network.unpack(x)[0][:, : network.whitening.size] for x in (theta, new))
+        change = float(np.linalg.norm(after - before))
         theta, value, gradient = new, new_value, new_gradient
-        yield Iterate(theta, value, change / float(np.linalg.norm(theta)) if change else 0.0)
+        yield Iterate(theta, value, change / float(np.linalg.norm(after)) if change else 0.0)
 
 
 def largest_curvature(network, theta):

@@ -244,8 +244,9 @@ def grown(network, descent, rng, **options):
 
     ``n log(F) + p log(n)``, F the objective, p the number of weights and n the sum of the sample weights, must fall by
     more than 1; and p stays below n / 2. A unit is added small along the eigenvector of the largest eigenvalue, in
-    absolute value, of the second moment of the residual, with the output that lowers the objective. Once the residual
-    is zero, units are taken away for as long as it remains so.
+    absolute value, of the second moment of the residual, with the output that lowers the objective; where descent from
+    there is not enough, from a wider network. Once the residual is zero, units are taken away for as long as it remains
+    so.
     """
     try:
         network, descent = _enlarged(network, descent, rng, options)
@@ -260,11 +261,14 @@ def _enlarged(network, descent, rng, options):
         size = (network.n_hidden + 1) * n_weights
         if size > n / 2 or network.n_hidden >= network.whitening.rank:
             break
-        trial = refined(*_with_one_more(network, descent.theta), rng, **options)
-        gain = n * np.log(descent.objective / max(trial[1].objective, np.finfo(float).tiny))
+        needed = descent.objective * np.exp(-(n_weights * np.log(n) + 1) / n)
+        larger, theta = _with_one_more(network, descent.theta)
+        trial = refined(larger, theta, rng, **options)
+        if trial[1].objective >= needed and not trial[1].interrupted:
+            trial = widened(larger, rng, **_width(larger, 0), rival=needed, **options)
         if trial[1].interrupted:
             descent = descent.stopped(trial[1].stop_reason)
-        elif gain <= n_weights * np.log(n) + 1:
+        elif trial[1].objective >= needed:
             break
         else:
             network, descent = trial[0], replace(trial[1], loss_curve=descent.loss_curve + trial[1].loss_curve)
