@@ -271,7 +271,8 @@ class OneHiddenLayerReLU(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         """Return the weights of the start, and whether it is the only one."""
         if self.warm_start and hasattr(self, "hidden_coef_") and self._fits_before(rows):
             before = self.hidden_coef_, self.hidden_intercept_, self.output_coef_
-            return Weights(*(w.astype(np.float64) for w in before), float(self.output_intercept_)), True
+            hidden, bias, output = (w.astype(np.float64) for w in before)
+            return Weights(hidden, bias, output, float(self.output_intercept_)), True
         signed = self.output_weights == "signed"
         if not isinstance(self.init, str):
             n_hidden = None if self.n_hidden == "auto" else self.n_hidden

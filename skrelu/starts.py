@@ -90,7 +90,8 @@ def given_start(rows, init, activation, *, n_hidden=None, signed=True, fit_inter
             g = s[:, None] * A
             return (g.T @ A).astype(np.float64), (g.T @ (y / y.dtype.type(t))).astype(np.float64)
 
-        solution = t * np.linalg.lstsq(*rows.sum(normal_equations), rcond=1e-12)[0]
+        gram, cross = rows.sum(normal_equations)
+        solution = t * np.linalg.lstsq(gram, cross, rcond=1e-12)[0]
         v, c = solution[:k], float(solution[k]) if fit_intercept else 0.0
         floor = SMALLEST_OUTPUT * np.abs(v).max() if np.any(v) else 1.0
         v = np.where(v < 0, -1.0, 1.0) * np.maximum(np.abs(v), floor)

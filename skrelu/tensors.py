@@ -7,6 +7,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse.linalg import LinearOperator, cg
 
+from skrelu.activations import Activation
+from skrelu.moments import HermiteMoments
 from skrelu.networks.orientation import orientation
 
 POWER_STARTS = 10  # a unit, of the power iteration
@@ -43,8 +45,8 @@ class MomentFit:
         b_j is ``<bias, w_j>`` for a vector (the mean of the inputs of a network without biases), free for None.
     """
 
-    moments: object
-    activation: object
+    moments: HermiteMoments
+    activation: Activation
     output: np.ndarray
     size: float
     bias: np.ndarray | None
@@ -151,7 +153,7 @@ def power_directions(moments, rng):
     for _ in range(POWER_STEPS):
         U = _unit(moments.along(U)[1][3])
     value = np.abs(moments.along(U)[0][3])
-    chosen = []
+    chosen: list = []
     for i in np.argsort(-value, kind="stable"):
         if value[i] > 0 and np.all(np.abs(U[chosen] @ U[i]) < PARALLEL):
             chosen.append(i)
@@ -186,7 +188,7 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
     if n_negative is None:
         n_negative = int(np.sum(np.linalg.eigvalsh(moments.second) < 0))
     size = (3 / n_units) ** 0.5
-    best = None
+    best: tuple = ()
     maxima = power_directions(moments, rng)[:n_units]
     for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_units else 1):
         found = maxima if attempt % 2 == 0 else maxima[:0]
@@ -198,7 +200,7 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
             relaxed = replace(fit, relaxed=True)
             W, b = relaxed.oriented(*relaxed.minimise(W, b)[1:])
         candidate = (*fit.minimise(W, b), v)
-        if best is None or candidate[0] < best[0] - MARGIN * abs(best[0]):
+        if not best or candidate[0] < best[0] - MARGIN * abs(best[0]):
             best = candidate
     return best[1:]
 

@@ -188,7 +188,7 @@ class OneHiddenLayer:
         if beta is not None:
             W, b = np.vstack([W, beta]), np.append(b, c)
         dtype = self.rows.dtype
-        return W.astype(dtype, copy=False), b.astype(dtype)[:, None], dtype.type(c), v.astype(dtype)
+        return W.astype(dtype), b.astype(dtype)[:, None], dtype.type(c), v.astype(dtype)
 
     # rows
 
@@ -346,8 +346,9 @@ class OneHiddenLayer:
             W, b, c, _ = self._stacked(direction)
             dv = direction[len(direction) - self.n_hidden :] if self.free_output else np.zeros(self.n_hidden)
             dv = (self._output_signs(theta) * dv).astype(self.rows.dtype)
-            moved = self._pull_back(*self.rows.sum(f, *stacked, W, b, c, dv), theta)
-            # The penalty is quadratic: its Hessian times a direction is its gradient there.
+            G, g_bias, g_c, g_v = self.rows.sum(f, *stacked, W, b, c, dv)
+            moved = self._pull_back(G, g_bias, g_c, g_v, theta)
+            # Of a quadratic penalty: the Hessian times a direction is the gradient there.
             return moved + self._penalty_terms(direction)[1] if self.alpha > 0 else moved
 
         return product

@@ -133,11 +133,11 @@ def widened(network, rng, *, width, decays, relaxed, max_iter, rival=np.inf, wat
         Whether the wide network is relaxed.
     """
     options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
-    descent, wide = None, None
+    wide = network.variant(np.ones(width), alpha=0.0, free_output=True, relaxed=relaxed)
+    descent = Descent(_wide_start(wide, rng))
     for decay in decays:
         alpha = 0.0 if relaxed else max(decay * network.target_scale, network.alpha)
-        wide = network.variant(np.ones(width), alpha=alpha, free_output=True, relaxed=relaxed)
-        descent = Descent(_wide_start(wide, rng)) if descent is None else descent
+        wide = wide.variant(alpha=alpha)
         budget = min(max_iter, len(descent.loss_curve) + WIDE_ITERATIONS)
         descent = descent.followed_by(until_stalled(), wide, **{**options, "max_iter": budget})
     if relaxed:
@@ -165,7 +165,8 @@ def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
     """
     hidden, head, signs = _homogeneous(source, theta)
     size = np.linalg.norm(hidden, axis=1)
-    merged, merged_signs = [], []
+    merged: list = []
+    merged_signs: list = []
     for i in np.argsort(-size, kind="stable"):
         for j, sign in enumerate(merged_signs):
             along = hidden[i] @ merged[j]
@@ -177,10 +178,10 @@ def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
             merged, merged_signs = [*merged, hidden[i]], [*merged_signs, signs[i]]
     missing = max(network.n_hidden - len(merged), 0)
     small = size.max() / 100 * rng.standard_normal((missing, hidden.shape[1]))
-    merged, merged_signs = np.vstack([merged, small]), np.append(merged_signs, np.ones(missing))
-    kept = np.argsort(-np.linalg.norm(merged, axis=1), kind="stable")[: network.n_hidden]
-    network = network.variant(merged_signs[kept])
-    return network, _balanced(network, merged[kept], head, merged_signs[kept])
+    hidden, signs = np.vstack([*merged, small]), np.append(merged_signs, np.ones(missing))
+    kept = np.argsort(-np.linalg.norm(hidden, axis=1), kind="stable")[: network.n_hidden]
+    network = network.variant(signs[kept])
+    return network, _balanced(network, hidden[kept], head, signs[kept])
 
 
 def balanced(network, theta):

@@ -24,7 +24,8 @@ def quasi_newton(network, theta):
     theta : ndarray
     """
     value, gradient = network.value_and_gradient(theta)
-    steps, metric = [], network.metric(theta)
+    steps: list = []
+    metric = network.metric(theta)
     for t in count(1):
         direction = _two_loops(gradient, steps, metric)
         slope = gradient @ direction
