@@ -39,7 +39,8 @@ def test_scikit_learn_checks(estimator, check):
 @quietly
 @parametrize_with_checks(
     [
-        OneHiddenLayerReLU(3, alpha=0.01),
+        # With more units than 15 rows determine, weight decay has many minimisers, equal on the rows and not beyond.
+        OneHiddenLayerReLU(1, alpha=0.01),
         OneHiddenLayerReLU(2, solver="gd"),
         OneHiddenLayerReLU(3, init="random"),
     ]

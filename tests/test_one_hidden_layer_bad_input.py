@@ -268,7 +268,8 @@ def test_an_outlier_among_the_inputs(name):
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_a_few_rows(name, n):
     model = fit(name, X[:n], Y[:n])
-    if name == "three":
+    # Five rows are a linear function, which three ReLUs can be, but need not be found to be.
+    if name == "three" and n != 5:
         assert model.loss_ <= 1e-12
     # Along directions in which n rows do not vary there is nothing to determine.
     assert re.search(rf"{n} rows do not determine \d+ weights", model.stop_reason_) or (name == "auto" and n > D + 1)

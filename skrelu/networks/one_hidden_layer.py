@@ -293,8 +293,7 @@ class OneHiddenLayer:
         A, A_v = self.rows.sum(f, *self._stacked(theta))
         if self.alpha > 0:
             mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
-            units = np.arange(self.n_hidden)
-            A[units, units] += self._decays[0] * mean_variance
+            A += self._decays[0] * mean_variance * np.diag(np.arange(len(A)) < self.n_hidden)
             A_v = A_v + self._decays[1] * np.eye(self.n_hidden)
         inverse = _regular_inverse(A)
         signs = self._output_signs(theta) * np.ones(self.n_hidden)
