@@ -22,6 +22,7 @@ representable. float32 stays float32.
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from math import pi
 from numbers import Integral
 
@@ -45,10 +46,15 @@ class Activation:
         ``z -> f'(z)``, likewise; at a kink the mean of both sides.
     name : str, default="custom"
         What messages call it.
-    positively_homogeneous : bool, default=False
-        Whether ``f(a z) = a f(z)`` for all a > 0, so that the scale of a unit moves freely to its output weight.
+    second_derivative : callable, default=None
+        ``z -> f''(z)``, likewise, away from kinks. None: zero, and Newton steps are Gauss-Newton steps.
+    homogeneity : int, default=None
+        p where ``f(a z) = a^p f(z)`` for all a > 0, so that the scale of a unit moves freely to its output weight. None
+        where there is no such p.
     odd_slope : float, default=None
         q where ``f(z) - f(-z) = 2 q z`` for all z: but for a linear function, f is even. None where there is no such q.
+    even_constant : float, default=None
+        q where ``f(z) + f(-z) = 2 q`` for all z: but for a constant, f is odd. None where there is no such q.
     kink : float, default=0.0
         Jump of f' at 0.
     closed_form : callable, default=None
@@ -70,8 +76,10 @@ class Activation:
     derivative: Callable = field(repr=False)
     name: str = "custom"
     _: KW_ONLY
-    positively_homogeneous: bool = False
+    second_derivative: Callable | None = field(default=None, repr=False)
+    homogeneity: int | None = None
     odd_slope: float | None = None
+    even_constant: float | None = None
     kink: float = 0.0
     closed_form: Callable | None = field(default=None, repr=False)
 
@@ -131,10 +139,9 @@ class Activation:
             raise ValueError(f"scale must be >= 0, got {scale.min()}.")
         if self.closed_form is not None:
             return self.closed_form(order, scale, bias)
-        half_width = np.ceil(10 + 2 * order**0.5)
-        nodes = np.linspace(-half_width, half_width, int(128 * half_width) + 1)
+        nodes, weights = _trapezoidal_rule(order)
         values = self.value(scale[..., None] * nodes + bias[..., None])
-        return np.moveaxis(values @ _weighted_hermite(order, nodes).T, -1, 0) / 64
+        return np.moveaxis(values @ weights.T, -1, 0)
 
 
 def get_activation(activation):
@@ -188,6 +195,14 @@ def _weighted_hermite(order, x):
     for m in range(1, order):
         terms.append(x * terms[m] - m * terms[m - 1])
     return np.stack(terms[: order + 1])
+
+
+@lru_cache(maxsize=16)
+def _trapezoidal_rule(order):
+    """Return the nodes, and their weights (order + 1, n_nodes) in c_0, ..., c_order."""
+    half_width = np.ceil(10 + 2 * order**0.5)
+    nodes = np.linspace(-half_width, half_width, int(128 * half_width) + 1)
+    return nodes, _weighted_hermite(order, nodes) / 64
 
 
 def _step_coefficients(order, scale, bias):
@@ -272,8 +287,12 @@ def _squared_relu_derivative(z):
     return 2.0 * _relu(z)
 
 
+def _squared_relu_second(z):
+    return 2.0 * _step(z)
+
+
 def _softplus(z):
-    return np.logaddexp(z, 0.0)
+    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
 
 
 def _tanh_derivative(z):
@@ -282,8 +301,16 @@ def _tanh_derivative(z):
     return (2.0 * u / (1.0 + u**2)) ** 2
 
 
+def _tanh_second(z):
+    return -2.0 * np.tanh(z) * _tanh_derivative(z)
+
+
 def _sigmoid_derivative(z):
     return special.expit(z) * special.expit(-z)
+
+
+def _sigmoid_second(z):
+    return -np.tanh(z / 2) * _sigmoid_derivative(z)
 
 
 def _gauss(z):
@@ -296,12 +323,21 @@ def _erf_derivative(z):
     return 2 / pi**0.5 * _gauss(z)
 
 
+def _erf_second(z):
+    return -2.0 * z * _erf_derivative(z)
+
+
 def _gelu(z):
     return z * special.ndtr(z)
 
 
 def _gelu_derivative(z):
     return special.ndtr(z) + z * _gauss(z / 2**0.5) / (2 * pi) ** 0.5
+
+
+def _gelu_second(z):
+    density = _gauss(z / 2**0.5) / (2 * pi) ** 0.5
+    return 2.0 * density - z * (z * density)
 
 
 def _swish(z):
@@ -312,27 +348,40 @@ def _swish_derivative(z):
     return special.expit(z) * (1.0 + z * special.expit(-z))
 
 
-relu = Activation(
-    _relu, _step, "relu", positively_homogeneous=True, odd_slope=0.5, kink=1.0, closed_form=_relu_coefficients
-)
+def _swish_second(z):
+    return _sigmoid_derivative(z) * 2.0 - np.tanh(z / 2) * (z * _sigmoid_derivative(z))
+
+
+relu = Activation(_relu, _step, "relu", homogeneity=1, odd_slope=0.5, kink=1.0, closed_form=_relu_coefficients)
 leaky_relu = Activation(
     _leaky_relu,
     _leaky_relu_derivative,
     "leaky_relu",
-    positively_homogeneous=True,
+    homogeneity=1,
     odd_slope=(1 + LEAKY_SLOPE) / 2,
     kink=1 - LEAKY_SLOPE,
     closed_form=_leaky_relu_coefficients,
 )
 squared_relu = Activation(
-    _squared_relu, _squared_relu_derivative, "squared_relu", closed_form=_squared_relu_coefficients
+    _squared_relu,
+    _squared_relu_derivative,
+    "squared_relu",
+    second_derivative=_squared_relu_second,
+    homogeneity=2,
+    closed_form=_squared_relu_coefficients,
 )
-softplus = Activation(_softplus, special.expit, "softplus", odd_slope=0.5)
-tanh = Activation(np.tanh, _tanh_derivative, "tanh")
-sigmoid = Activation(special.expit, _sigmoid_derivative, "sigmoid")
-erf = Activation(special.erf, _erf_derivative, "erf", closed_form=_erf_coefficients)
-gelu = Activation(_gelu, _gelu_derivative, "gelu", odd_slope=0.5, closed_form=_gelu_coefficients)
-swish = Activation(_swish, _swish_derivative, "swish", odd_slope=0.5)
+softplus = Activation(_softplus, special.expit, "softplus", second_derivative=_sigmoid_derivative, odd_slope=0.5)
+tanh = Activation(np.tanh, _tanh_derivative, "tanh", second_derivative=_tanh_second, even_constant=0.0)
+sigmoid = Activation(
+    special.expit, _sigmoid_derivative, "sigmoid", second_derivative=_sigmoid_second, even_constant=0.5
+)
+erf = Activation(
+    special.erf, _erf_derivative, "erf", second_derivative=_erf_second, even_constant=0.0, closed_form=_erf_coefficients
+)
+gelu = Activation(
+    _gelu, _gelu_derivative, "gelu", second_derivative=_gelu_second, odd_slope=0.5, closed_form=_gelu_coefficients
+)
+swish = Activation(_swish, _swish_derivative, "swish", second_derivative=_swish_second, odd_slope=0.5)
 
 _BY_NAME = {
     activation.name: activation

@@ -3,17 +3,20 @@
 import numpy as np
 from sklearn.utils import check_array
 
-from skrelu.networks.one_hidden_layer import Weights
+from skrelu.networks.quadratic import QuadraticNetwork
+from skrelu.networks.quadratic_form import QuadraticForm
+from skrelu.networks.weights import Weights, typical_sizes
 from skrelu.tensors import fit_moments
 
+SMALL = 0.1  # size of small units, relative to the root mean square of y
 SMALLEST_OUTPUT = 1e-3  # of the largest, of the least squares output weights of a user's units
 
 
 def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negative=None, fit_intercept=True):
     """Return the units whose Hermite moments are those of the data (`fit_moments`).
 
-    At most as many as the moments have directions; the others are random in the whitened metric, of a tenth of the
-    size.
+    At most as many as the moments have directions; the others are random in the whitened metric, and a tenth as large
+    as these: their output weights are, if the activation is not homogeneous.
 
     Parameters
     ----------
@@ -29,33 +32,44 @@ def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negati
     fit_intercept : bool
         Without, the hidden biases in whitened coordinates are ``<w_j, mean of x>``, and the output bias is zero.
     """
-    t, k = rows.target_scale(), moments.basis.shape[1]
+    k = moments.basis.shape[1]
     bias = None if fit_intercept else moments.basis.T @ whitening.pull_back(whitening.center[None])[0]
     n_fitted = min(n_units, k)
     W, b, v = fit_moments(moments, activation, n_fitted, rng, n_negative=n_negative, bias=bias)
     hidden = W @ moments.basis.T
     if n_units > n_fitted:
-        size = np.linalg.norm(hidden, axis=1).mean() / 10
         extra, signs = random_units(whitening.size, n_units - n_fitted, (n_units - n_fitted) // 2, rng)
-        hidden, b = np.vstack([hidden, size * extra]), np.append(b, np.zeros(len(extra)))
-        v = np.append(v, np.ones(len(extra)) if n_negative == 0 else signs)
+        signs = np.ones(len(extra)) if n_negative == 0 else signs
+        size, output_size = np.linalg.norm(hidden, axis=1).mean(), np.abs(v).mean()
+        tenth = (0.1, 1.0) if activation.homogeneity is not None else (1.0, 0.1)
+        hidden, b = np.vstack([hidden, tenth[0] * size * extra]), np.append(b, np.zeros(len(extra)))
+        v = np.append(v, tenth[1] * output_size * signs)
     c = moments.mean - v @ activation.hermite_coefficients(0, scale=np.linalg.norm(hidden, axis=1), bias=b)[0]
+    unit, output_unit = _units(rows, activation)
     columns = whitening.to_columns(hidden)
     if not fit_intercept:
-        return Weights(t * columns, np.zeros(n_units), v, 0.0)
-    return Weights(t * columns, t * (b - columns @ whitening.center), v, t * float(c))
+        return Weights(unit * columns, np.zeros(n_units), output_unit * v, 0.0)
+    b = b - columns @ whitening.center
+    return Weights(unit * columns, unit * b, output_unit * v, rows.target_scale() * float(c))
 
 
-def random_start(rows, whitening, n_units, n_negative, rng, *, fit_intercept=True):
-    """Return units with isotropic directions in the whitened metric, `n_negative` of them with output -1.
+def random_start(rows, whitening, activation, n_units, n_negative, rng, *, fit_intercept=True):
+    """Return units with isotropic directions in the whitened metric, `n_negative` of them with negative outputs.
 
-    Their size is that of k equal units of independent directions with the variance of y: ``t sqrt(3 / k)``.
+    Their size is that of k equal units of independent directions with the variance of y: of ReLUs, ``t sqrt(3 / k)``.
     """
-    hidden, v = random_units(whitening.size, n_units, n_negative, rng)
-    size = rows.target_scale() * (3 / n_units) ** 0.5
-    columns = whitening.to_columns(size * hidden)
+    hidden, signs = random_units(whitening.size, n_units, n_negative, rng)
+    size, output_size = typical_sizes(activation, n_units)
+    unit, output_unit = _units(rows, activation)
+    columns = whitening.to_columns(unit * size * hidden)
     b = -columns @ whitening.center if fit_intercept else np.zeros(n_units)
-    return Weights(columns, b, v, 0.0)
+    return Weights(columns, b, output_unit * output_size * signs, 0.0)
+
+
+def _units(rows, activation):
+    """Return the units of hidden and output weights in which those of y in its root mean square are of order one."""
+    t, p = rows.target_scale(), activation.homogeneity
+    return (1.0, t) if p is None else (t ** (1 / p), 1.0)
 
 
 def random_units(size, n_units, n_negative, rng):
@@ -68,7 +82,7 @@ def random_units(size, n_units, n_negative, rng):
 def given_start(rows, init, activation, *, n_hidden=None, signed=True, fit_intercept=True):
     """Return the user's units with biases 0; signed output weights and the output bias by least squares.
 
-    Of a positively homogeneous activation the magnitude of the output weight moves to the unit, and it is +-1.
+    Of a homogeneous activation the magnitude of the output weight moves to the unit, and it is +-1.
 
     Raises
     ------
@@ -95,6 +109,66 @@ def given_start(rows, init, activation, *, n_hidden=None, signed=True, fit_inter
         v, c = solution[:k], float(solution[k]) if fit_intercept else 0.0
         floor = SMALLEST_OUTPUT * np.abs(v).max() if np.any(v) else 1.0
         v = np.where(v < 0, -1.0, 1.0) * np.maximum(np.abs(v), floor)
-        if activation.positively_homogeneous:
-            hidden, v = np.abs(v)[:, None] * hidden, np.sign(v)
-    return Weights(hidden, np.zeros(k), v, c)
+    return Weights(hidden, np.zeros(k), v, c).homogeneous(activation)
+
+
+def spectral_start(model):
+    """Return what the best linear function and the second Hermite moment of its residual tell of a quadratic network.
+
+    For x ~ N(0, I) and ``y = x' M x + <beta, x> + c`` they are ``E[y] = c + tr M``, ``E[y x] = beta`` and
+    ``E[y He_2(x)] = 2 M``; two passes.
+
+    Parameters
+    ----------
+    model : QuadraticModel
+
+    Returns
+    -------
+    M : ndarray of shape (size, size)
+        In the coordinates of the model, as all of them.
+    beta : ndarray of shape (size,)
+    mean : float
+    """
+    rows, whitening = model.rows, model.whitening
+
+    def linear_moments(X, y, s):
+        g = s * (y / y.dtype.type(model.target_scale))
+        return (g @ X).astype(np.float64), float(g.sum())
+
+    linear, mean = rows.sum(linear_moments)
+    linear = whitening.pull_back((linear - mean * whitening.center)[None])[0]
+    _, second, _, rest = QuadraticForm(model).moments(None, linear, mean)
+    return -(second - rest * np.eye(len(second))) / 2, linear, mean
+
+
+def quadratic_start(model, moments, n_units, rng, *, init="spectral"):
+    """Return (network, theta) of the terms of M with the largest eigenvalues, or of small random units.
+
+    Random ones have outputs of the same signs. Units beyond the number of columns are random, of alternating signs.
+
+    Parameters
+    ----------
+    model : QuadraticModel
+    moments : tuple
+        What `spectral_start` returns.
+    n_units : int
+    rng : RandomState
+    init : {"spectral", "random"}
+    """
+    matrix, linear, mean = moments
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.maximum(values, 0) if model.positive else values
+    order = np.argsort(-np.abs(values), kind="stable")[:n_units]
+    extra = n_units - len(order)
+    v = np.where(values[order] < 0, -1.0, 1.0)
+    v = np.append(v, np.where((np.arange(extra) % 2 == 0) | model.positive, 1.0, -1.0))
+    W = small_units(model, n_units, rng)
+    if init == "spectral":
+        W[: len(order)] = (np.abs(values[order]) ** 0.5 * vectors[:, order]).T
+    network = QuadraticNetwork(model, v)
+    return network, network.pack(W, model.packed_head(linear, mean - v @ np.sum(W**2, axis=1)))
+
+
+def small_units(model, n_units, rng):
+    """Return small isotropic units in the coordinates of a quadratic model."""
+    return SMALL * rng.standard_normal((n_units, model.whitening.size)) / max(model.whitening.rank, 1) ** 0.5

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from skrelu.activations import Activation
 from skrelu.moments import HermiteMoments
 from skrelu.networks.orientation import orientation
+from skrelu.networks.weights import typical_sizes
 
 POWER_STARTS = 10  # a unit, of the power iteration
 POWER_STEPS = 30
@@ -30,6 +31,9 @@ class MomentFit:
     ``+ PRECISION sum_j (|w_j|^2 / size^2 + b_j^2 / |w_j|^2) / (2 n)``, keeps noise from driving units apart that cancel
     each other, or so far off the inputs that their moments vanish; the second term only where biases are free.
 
+    The v_j of a homogeneous activation are +-1. Others are free, with the prior ``+ PRECISION |v|^2 / (2 n
+    output_size^2)``.
+
     Where the activation is even but for a linear function, the *relaxed* fit leaves out the degree m = 1, the only one
     that tells w from -w: it cannot be caught where a unit points the wrong way.
 
@@ -38,11 +42,16 @@ class MomentFit:
     moments : HermiteMoments
     activation : Activation
     output : ndarray of shape (n_units,)
-        The v_j.
+        The v_j, if they are fixed.
     size : float
         Of the prior.
     bias : ndarray of shape (n_directions,) or None
         b_j is ``<bias, w_j>`` for a vector (the mean of the inputs of a network without biases), free for None.
+    relaxed : bool, default=False
+    output_size : float, optional
+        Of the prior of free v_j; None: they are fixed.
+    positive : bool, default=False
+        Whether free v_j are positive: they are replaced by their absolute values.
     """
 
     moments: HermiteMoments
@@ -51,35 +60,43 @@ class MomentFit:
     size: float
     bias: np.ndarray | None
     relaxed: bool = False
+    output_size: float | None = None
+    positive: bool = False
+
+    def pack(self, W, b, v):
+        """Return the theta of units: a row (w_j, b_j, v_j) each, of what is free."""
+        free = [b[:, None]] * (self.bias is None) + [v[:, None]] * (self.output_size is not None)
+        return np.column_stack([W, *free]).ravel()
 
     def unpack(self, theta):
-        """Return (W, b)."""
-        k = self.moments.basis.shape[1]
-        if self.bias is not None:
-            W = theta.reshape(-1, k)
-            return W, W @ self.bias
-        parts = theta.reshape(-1, k + 1)
-        return parts[:, :k], parts[:, k]
+        """Return (W, b, v)."""
+        parts = theta.reshape(len(self.output), -1)
+        W = parts[:, : self.moments.basis.shape[1]]
+        b = parts[:, W.shape[1]] if self.bias is None else W @ self.bias
+        if self.output_size is None:
+            return W, b, self.output
+        return W, b, np.abs(parts[:, -1]) if self.positive else parts[:, -1]
 
     def value_and_gradient(self, theta):
         """Return J and its gradient.
 
         With Stein's identity, ``dc_m/db = c_{m+1} / s`` and ``dc_m/ds = (c_{m+2} + m c_m) / s`` for s = |w|.
         """
-        W, b = self.unpack(theta)
+        W, b, v = self.unpack(theta)
         s = np.maximum(np.linalg.norm(W, axis=1), 1e-12)
         U = W / s[:, None]
         c = self.activation.hermite_coefficients(6, scale=s, bias=b)
         along, d_along = self.moments.along(U)
         cosines = U @ U.T
-        value, g_s, g_b, g_U = 0.0, np.zeros(len(s)), np.zeros(len(s)), np.zeros_like(U)
+        value, g_s, g_b, g_v, g_U = 0.0, np.zeros(len(s)), np.zeros(len(s)), np.zeros(len(s)), np.zeros_like(U)
         for m in range(2 if self.relaxed else 1, 5):
             weight = 1 / (factorial(m) * self.moments.variances[m - 1])
-            h, gram = self.output * c[m], cosines**m
+            h, gram = v * c[m], cosines**m
             error = gram @ h - along[m - 1]
             value += weight * h @ (error - along[m - 1]) / 2
-            g_s += weight * self.output * error * (c[m + 2] + m * c[m]) / s
-            g_b += weight * self.output * error * c[m + 1] / s
+            g_s += weight * v * error * (c[m + 2] + m * c[m]) / s
+            g_b += weight * v * error * c[m + 1] / s
+            g_v += weight * error * c[m]
             inner = m * (cosines ** (m - 1) * h) @ U
             g_U += weight * h[:, None] * (inner - d_along[m - 1])
         prior = PRECISION / self.moments.n
@@ -91,8 +108,13 @@ class MomentFit:
             g_s -= prior * b**2 / s**3
         g_W = g_s[:, None] * U + (g_U - np.sum(g_U * U, axis=1, keepdims=True) * U) / s[:, None]
         if self.bias is not None:
-            return value, (g_W + g_b[:, None] * self.bias).ravel()
-        return value, np.column_stack([g_W, g_b]).ravel()
+            g_W += g_b[:, None] * self.bias
+        if self.output_size is not None:
+            value += prior * np.sum((v / self.output_size) ** 2) / 2
+            g_v += prior * v / self.output_size**2
+            if self.positive:
+                g_v = g_v * np.where(theta.reshape(g_W.shape[0], -1)[:, -1] < 0, -1.0, 1.0)
+        return value, self.pack(g_W, g_b, g_v)
 
     def oriented(self, W, b):
         """Return the units with the signs that the first moment tells, those of a relaxed fit being open.
@@ -106,12 +128,23 @@ class MomentFit:
         signs = orientation(q * self.output[:, None] * W, self.moments.first - even)
         return signs[:, None] * W, signs * b
 
+    def best_output(self, W, b):
+        """Return the v_j at which J, without their prior, is lowest for given units: a linear problem."""
+        s = np.maximum(np.linalg.norm(W, axis=1), 1e-12)
+        U = W / s[:, None]
+        c, along, cosines = self.activation.hermite_coefficients(4, scale=s, bias=b), self.moments.along(U)[0], U @ U.T
+        A, g = np.zeros_like(cosines), np.zeros(len(s))
+        for m in range(2 if self.relaxed else 1, 5):
+            weight = 1 / (factorial(m) * self.moments.variances[m - 1])
+            A += weight * np.outer(c[m], c[m]) * cosines**m
+            g += weight * c[m] * along[m - 1]
+        return np.linalg.lstsq(A, g, rcond=1e-3)[0]
+
     def minimise(self, W, b):
-        """Return (J, W, b) at the minimum found from a start: by L-BFGS, and one Newton step."""
-        start = W if self.bias is not None else np.column_stack([W, b])
+        """Return (J, W, b, v) at the minimum found from a start: by L-BFGS, and one Newton step."""
         result = minimize(
             self.value_and_gradient,
-            start.ravel(),
+            self.pack(W, b, self.output),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": 1000, "gtol": 1e-9, "ftol": 0.0},
@@ -142,17 +175,17 @@ class MomentFit:
         return new if lower else theta
 
 
-def power_directions(moments, rng):
-    """Return unit vectors at which ``|M_4(u, u, u, u)|`` has local maxima, the largest first, no two nearly parallel.
+def power_directions(moments, rng, degree=4):
+    """Return unit vectors at which ``|M_m(u, ..., u)|`` has local maxima, the largest first, no two nearly parallel.
 
-    The symmetric tensor power method, all starts at a time. The weights of the fourth moment may have any signs: maxima
-    of either sign are fixed points of ``u <- M_4(u, u, u, .)``.
+    The symmetric tensor power method, all starts at a time, for m = 3 or 4. The weights of the moment may have any
+    signs: maxima of either sign are fixed points of ``u <- +-M_m(u, ..., u, .)``.
     """
     k = moments.basis.shape[1]
     U = moments.random_directions(POWER_STARTS * k, rng)
     for _ in range(POWER_STEPS):
-        U = _unit(moments.along(U)[1][3])
-    value = np.abs(moments.along(U)[0][3])
+        U = _unit(moments.along(U)[1][degree - 1])
+    value = np.abs(moments.along(U)[0][degree - 1])
     chosen: list = []
     for i in np.argsort(-value, kind="stable"):
         if value[i] > 0 and np.all(np.abs(U[chosen] @ U[i]) < PARALLEL):
@@ -163,18 +196,19 @@ def power_directions(moments, rng):
 def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None):
     """Return (W, b, v): units whose moments are nearest to those of the data.
 
-    `MomentFit` from the local maxima of the fourth moment (`power_directions`). Where these are fewer than the units,
-    the others start in random directions, and the best of several such fits is kept.
+    `MomentFit` from the local maxima of the fourth moment (`power_directions`), of the third where the activation is
+    odd but for a constant. Where these are fewer than the units, the others start in random directions, and, if the
+    activation is homogeneous, the best of several such fits is kept: for others descent does not need it.
 
     Parameters
     ----------
     moments : HermiteMoments
     activation : Activation
-        Positively homogeneous: v_j = +-1.
     n_units : int
     rng : RandomState
     n_negative : int, optional
-        Number of units with v_j = -1; None: the number of negative eigenvalues of the second moment.
+        Number of units with v_j = -1 if the activation is homogeneous; None: the number of negative eigenvalues of the
+        second moment. Other activations have any v_j, positive ones for 0.
     bias : ndarray of shape (n_directions,), optional
         See `MomentFit`.
 
@@ -185,21 +219,27 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
     b : ndarray of shape (n_units,)
     v : ndarray of shape (n_units,)
     """
+    homogeneous, relaxes = activation.homogeneity is not None, activation.odd_slope is not None
+    positive = n_negative == 0 and not homogeneous
     if n_negative is None:
         n_negative = int(np.sum(np.linalg.eigvalsh(moments.second) < 0))
-    size = (3 / n_units) ** 0.5
+    size, output_size = typical_sizes(activation, n_units)
     best: tuple = ()
-    maxima = power_directions(moments, rng)[:n_units]
-    for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_units else 1):
+    maxima = power_directions(moments, rng, 4 if activation.even_constant is None else 3)[:n_units]
+    for attempt in range(1 + RANDOM_STARTS if homogeneous and len(maxima) < n_units else 1):
         found = maxima if attempt % 2 == 0 else maxima[:0]
         U = np.vstack([found, moments.random_directions(n_units - len(found), rng)])
-        v = _signs(moments, U, n_negative)
-        fit = MomentFit(moments, activation, v, size, bias)
         W, b = size * U, np.zeros(n_units)
-        if activation.odd_slope is not None:
-            relaxed = replace(fit, relaxed=True)
-            W, b = relaxed.oriented(*relaxed.minimise(W, b)[1:])
-        candidate = (*fit.minimise(W, b), v)
+        if homogeneous:
+            fit = MomentFit(moments, activation, _signs(moments, U, n_negative), size, bias)
+        else:
+            fit = MomentFit(moments, activation, np.ones(n_units), size, bias, relaxes, output_size, positive)
+            fit = replace(fit, output=fit.best_output(W, b))
+        if relaxes:
+            _, W, b, v = replace(fit, relaxed=True).minimise(W, b)
+            fit = replace(fit, output=v, relaxed=False)
+            W, b = fit.oriented(W, b)
+        candidate = fit.minimise(W, b)
         if not best or candidate[0] < best[0] - MARGIN * abs(best[0]):
             best = candidate
     return best[1:]

@@ -103,9 +103,31 @@ def test_tails_do_not_cancel():
 
 @every_activation
 def test_homogeneity_is_that_of_the_flag(activation):
-    z = np.linspace(-3, 3, 13)
-    homogeneous = np.allclose(activation.value(2.5 * z), 2.5 * activation.value(z), rtol=1e-14)
-    assert activation.positively_homogeneous == homogeneous
+    z, f = np.linspace(-3, 3, 13), activation.value
+    degrees = [p for p in range(4) if np.allclose(f(2.5 * z), 2.5**p * f(z), rtol=1e-14)]
+    assert ([] if activation.homogeneity is None else [activation.homogeneity]) == degrees
+
+
+@every_activation
+def test_parity_is_that_of_the_flags(activation):
+    """f(z) - f(-z) = 2 q z and f(z) + f(-z) = 2 q."""
+    z, f = np.linspace(0.1, 3, 13), activation.value
+    odd, even = (f(z) - f(-z)) / (2 * z), (f(z) + f(-z)) / 2
+    for found, flag in ((odd, activation.odd_slope), (even, activation.even_constant)):
+        assert (flag is not None) == (np.ptp(found) < 1e-14)
+        if flag is not None:
+            np.testing.assert_allclose(found, flag, rtol=1e-14, atol=1e-16)
+
+
+@every_activation
+def test_second_derivative_is_that_of_the_derivative(activation):
+    """Away from kinks; Richardson is right to order h^4."""
+    z, h, f = np.array([-40.0, -3.1, -0.4, 0.7, 2.2, 40.0]), 1e-3, activation.derivative
+    numeric = (4 * (f(z + h / 2) - f(z - h / 2)) - (f(z + h) - f(z - h)) / 2) / (3 * h)
+    second = activation.second_derivative or np.zeros_like
+    np.testing.assert_allclose(second(z), numeric, atol=1e-11)
+    assert np.all(np.isfinite(second(np.array([-1e300, 1e300]))))
+    assert second(z.astype(np.float32)).dtype == np.float32
 
 
 # coefficients

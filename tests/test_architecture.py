@@ -19,8 +19,9 @@ ROOT = Path(skrelu.__file__).parent
 FLOORS = [
     ["__main__", "_cli"],
     ["__init__"],
-    ["plotting", "projected", "projected_cv", "one_hidden_layer", "quadratic", "two_layer"],
-    ["solvers", "starts"],
+    ["plotting", "projected", "projected_cv", "one_hidden_layer", "one_hidden_layer_relu", "quadratic", "two_layer"],
+    ["base"],
+    ["solvers", "starts", "certificates"],
     ["moments", "tensors", "networks", "whitening"],
     ["rows", "activations", "constraints", "_compat", "datasets", "metrics"],
 ]
@@ -185,9 +186,11 @@ def public_names(module):
 
 def test_public_names_of_the_package():
     assert skrelu.__all__ == [
+        "OneHiddenLayerNet",
         "OneHiddenLayerReLU",
         "ProjectedReLURegressor",
         "ProjectedReLURegressorCV",
+        "QuadraticNet",
         "activations",
         "constraints",
         "datasets",
@@ -222,8 +225,8 @@ def test_public_names_of_the_rooms():
     }
     assert public_names(metrics) == {"match_units", "recovery_error", "support_score"}
     assert public_names(datasets) == {
-        *("make_relu_regression", "make_one_hidden_layer"),
-        *("ReLUTeacher", "OneHiddenLayerTeacher"),
+        *("make_relu_regression", "make_one_hidden_layer", "make_quadratic"),
+        *("ReLUTeacher", "OneHiddenLayerTeacher", "QuadraticTeacher"),
     }
     assert public_names(plotting) == {"ConvergenceDisplay", "RecoveryDisplay", "WeightsDisplay"}
 
@@ -236,9 +239,19 @@ SIGNATURES = {
         "(constraint=None, *, sizes='auto', cv=None, selection='min', n_jobs=None, "
         f"solver='auto', step_size='auto', {COMMON})"
     ),
+    "OneHiddenLayerNet": (
+        "(n_hidden='auto', *, activation='softplus', init='tensor', output_weights='signed', alpha=0.0, "
+        "solver='auto', step_size='auto', fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, "
+        "warm_start=False, verbose=0)"
+    ),
     "OneHiddenLayerReLU": (
         "(n_hidden='auto', *, init='tensor', output_weights='signed', alpha=0.0, solver='auto', step_size='auto', "
         "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, warm_start=False, verbose=0)"
+    ),
+    "QuadraticNet": (
+        "(n_hidden=None, *, init='spectral', output_weights='signed', alpha=0.0, fit_linear=True, solver='auto', "
+        "step_size='auto', fit_intercept=True, max_iter=1000, tol=1e-08, random_state=None, n_init=10, "
+        "warm_start=False, verbose=0)"
     ),
     "constraints.Box": "(lower=0.0, upper=1.0)",
     "constraints.GroupL0Ball": "(groups, n_groups=1)",
@@ -266,6 +279,10 @@ SIGNATURES = {
     "datasets.make_one_hidden_layer": (
         "(n_samples=1000, n_features=20, n_hidden=5, *, activation='relu', output_weights='signed', coef=None, "
         "output_coef=None, bias=0.0, output_bias=0.0, noise=0.0, return_teacher=False, random_state=None)"
+    ),
+    "datasets.make_quadratic": (
+        "(n_samples=1000, n_features=20, n_hidden=3, *, output_weights='signed', coef=None, output_coef=None, "
+        "linear_coef=None, output_bias=0.0, noise=0.0, return_teacher=False, random_state=None)"
     ),
 }
 
@@ -302,7 +319,8 @@ PUBLIC = [
 def test_every_public_callable_has_a_pinned_signature():
     displays_and_records = {
         *(f"plotting.{name}" for name in plotting.__all__),
-        *("datasets.ReLUTeacher", "datasets.OneHiddenLayerTeacher", "activations.Activation"),
+        *("datasets.ReLUTeacher", "datasets.OneHiddenLayerTeacher", "datasets.QuadraticTeacher"),
+        "activations.Activation",
     }
     assert set(PUBLIC) - displays_and_records == set(SIGNATURES)
 

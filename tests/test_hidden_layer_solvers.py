@@ -12,9 +12,10 @@ from skrelu.datasets import make_one_hidden_layer
 from skrelu.metrics import recovery_error
 from skrelu.networks import OneHiddenLayer
 from skrelu.rows import Rows
-from skrelu.solvers import hidden_layer
+from skrelu.solvers import descent, hidden_layer
+from skrelu.solvers.descent import Descent, until_stalled
 from skrelu.solvers.gradient import gradient_descent, largest_curvature
-from skrelu.solvers.hidden_layer import Descent, grown, polished, refined, until_stalled, widened
+from skrelu.solvers.hidden_layer import grown, polished, refined, widened
 from skrelu.solvers.loop import INTERRUPTED, Iterate, iterate
 from skrelu.solvers.newton import conjugate_gradients, newton_cg
 from skrelu.solvers.quasi_newton import _two_loops, quasi_newton
@@ -365,7 +366,7 @@ def slow_toy(rate, size=1):
     ],
 )
 def test_descent_is_ended_when_it_stalls_or_will_not_beat_its_rival(monkeypatch, rate, rival, reason, converged):
-    monkeypatch.setattr(hidden_layer, "quasi_newton", slow_toy(rate))
+    monkeypatch.setattr(descent, "quasi_newton", slow_toy(rate))
     steps = []
     for step in islice(until_stalled(rival)(None, np.zeros(1)), 80):
         steps.append(step)
@@ -430,7 +431,7 @@ def test_the_relaxed_stage_does_not_mind_which_way_units_point():
 
 
 def weights_of(teacher):
-    from skrelu.networks.one_hidden_layer import Weights
+    from skrelu.networks.weights import Weights
 
     return Weights(teacher.hidden_coef_, teacher.hidden_intercept_, teacher.output_coef_, teacher.output_intercept_)
 

@@ -539,3 +539,38 @@ def test_random_directions_do_not_depend_on_the_basis_of_the_span():
     )
     a, b = (m.random_directions(7, np.random.RandomState(5)) @ m.basis.T for m in (found, turned))
     np.testing.assert_allclose(a, b, atol=1e-13)
+
+
+# units that are odd but for a constant
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.8])
+def test_span_of_odd_units_comes_from_the_third_moment(bias):
+    """Without biases their second moment vanishes; with them, both moments are used, and count the units."""
+    for seed in range(5):
+        X, y, teacher = make_one_hidden_layer(
+            10_000, 20, 4, activation="tanh", bias=bias, return_teacher=True, random_state=seed
+        )
+        rows = Rows(X, y)
+        coordinates = whitening(rows, centered=True)
+        W = np.linalg.qr(coordinates.to_white(teacher.hidden_coef_).T)[0]
+
+        def largest_angle(basis, W=W):
+            return np.linalg.norm(W - basis @ (basis.T @ W), 2)
+
+        odd, even = (hermite_moments(rows, coordinates, 4, odd=odd) for odd in (True, False))
+        np.testing.assert_allclose(odd.basis.T @ odd.basis, np.eye(4), atol=1e-12)
+        assert largest_angle(odd.basis) < 0.2
+        if not bias:
+            assert largest_angle(even.basis) > 0.7
+        assert 3 <= np.sum(odd.spectrum > odd.edge) <= 4
+
+
+def test_the_edge_of_odd_units_is_above_noise():
+    above = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows = Rows(rng.standard_normal((600, 30)), rng.standard_normal(600))
+        found = hermite_moments(rows, whitening(rows, centered=True), odd=True)
+        above += found.spectrum[0] > found.edge
+    assert above <= 1

@@ -278,7 +278,7 @@ def lowest_descent(X, y, k, n_negative, seeds):
     coordinates = whitening(rows, centered=True)
     for seed in seeds:
         rng = np.random.RandomState(seed)
-        start = starts.random_start(rows, coordinates, k, n_negative, rng, fit_intercept=False)
+        start = starts.random_start(rows, coordinates, activations.relu, k, n_negative, rng, fit_intercept=False)
         network = OneHiddenLayer(
             rows, activations.relu, unwhitened(coordinates), start.output, fit_intercept=False, free_output=False
         )

@@ -281,7 +281,9 @@ def test_random_start_is_isotropic_in_the_whitened_metric(fit_intercept):
     X, k, n_negative = X @ A.T + 4.0, 4000, 1500
     rows = Rows(X, 7 * y)
     coordinates = whitening(rows, centered=True)
-    weights = random_start(rows, coordinates, k, n_negative, np.random.RandomState(0), fit_intercept=fit_intercept)
+    weights = random_start(
+        rows, coordinates, relu, k, n_negative, np.random.RandomState(0), fit_intercept=fit_intercept
+    )
     white = coordinates.to_white(weights.hidden)
     size = rows.target_scale() * (3 / k) ** 0.5
     np.testing.assert_allclose(np.linalg.norm(white, axis=1), size, rtol=1e-10)
@@ -304,7 +306,7 @@ def test_random_start_has_the_variance_of_y():
     """k independent units of size t sqrt(3 / k): the variance of max(0, z) is (1 - 1/pi) / 2 of that of z."""
     X, y, _ = planted(8, 4000, 200, 5, "signed")
     rows = Rows(X, y - y.mean())
-    weights = random_start(rows, whitening(rows, centered=True), 20, 10, np.random.RandomState(0))
+    weights = random_start(rows, whitening(rows, centered=True), relu, 20, 10, np.random.RandomState(0))
     ratio = predict(weights, X).var() / rows.target_scale() ** 2
     assert ratio == pytest.approx(3 * (1 - 1 / np.pi) / 2, rel=0.15)
 
@@ -313,7 +315,7 @@ def test_random_start_has_the_variance_of_y():
 def test_random_start_has_as_many_negative_outputs_as_asked(n_negative):
     X, y, _ = planted(9, 100, 3, 2)
     rows = Rows(X, y)
-    weights = random_start(rows, whitening(rows, centered=True), 4, n_negative, np.random.RandomState(0))
+    weights = random_start(rows, whitening(rows, centered=True), relu, 4, n_negative, np.random.RandomState(0))
     assert np.sum(weights.output == -1) == n_negative
     assert np.sum(weights.output == 1) == 4 - n_negative
 
@@ -343,7 +345,7 @@ def test_signed_outputs_of_given_units_are_least_squares(activation, fit_interce
         np.testing.assert_array_equal(weights.hidden_bias, 0)
         np.testing.assert_array_equal(hidden, before)
         assert not np.shares_memory(weights.hidden, hidden)
-        if activation.positively_homogeneous:
+        if activation.homogeneity is not None:
             np.testing.assert_array_equal(weights.output, np.sign(expected[:3]))
             np.testing.assert_allclose(weights.hidden, np.abs(expected[:3, None]) * hidden, rtol=1e-8)
         else:

@@ -9,7 +9,7 @@ import pytest
 from tensorly.decomposition import parafac, symmetric_parafac_power_iteration
 
 from skrelu import tensors
-from skrelu.activations import leaky_relu, relu, softplus
+from skrelu.activations import gelu, leaky_relu, relu, sigmoid, softplus, tanh
 from skrelu.metrics import recovery_error
 from skrelu.moments import HermiteMoments, pairs
 from skrelu.tensors import MARGIN, PARALLEL, PRECISION, RANDOM_STARTS, MomentFit, fit_moments, power_directions
@@ -109,7 +109,7 @@ def noisy_fit(seed, k, *, tied=False, relaxed=False, activation=relu, n_units=No
 def test_objective_is_the_distance_of_full_tensors(activation, relaxed, tied):
     for seed, (k, n_units) in enumerate([(1, 1), (2, 3), (4, 2), (3, 3)]):
         fit, W, b, theta = noisy_fit(seed, k, tied=tied, relaxed=relaxed, activation=activation, n_units=n_units)
-        for found, expected in zip(fit.unpack(theta), (W, b), strict=True):
+        for found, expected in zip(fit.unpack(theta), (W, b, fit.output), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-14)
         value, gradient = fit.value_and_gradient(theta)
         assert value == pytest.approx(slow_objective(fit, W, b), rel=1e-10)
@@ -132,6 +132,45 @@ def test_gradient_is_a_finite_difference(activation, relaxed, tied):
             ]
             numeric.append((4 * slopes[1] - slopes[0]) / 3)
         np.testing.assert_allclose(gradient, numeric, rtol=1e-7, atol=1e-8 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("activation", [softplus, tanh], ids=lambda activation: activation.name)
+def test_free_outputs_are_part_of_the_objective_and_of_its_gradient(activation, positive, tied):
+    for seed in range(3):
+        fixed, W, b, _ = noisy_fit(seed, 3, tied=tied, activation=activation)
+        v = np.random.default_rng(seed).standard_normal(3)
+        fit = replace(fixed, output_size=0.7, positive=positive)
+        theta = fit.pack(W, b, v)
+        v = np.abs(v) if positive else v
+        np.testing.assert_allclose(fit.unpack(theta)[2], v, rtol=1e-14)
+        value, gradient = fit.value_and_gradient(theta)
+        prior = PRECISION * np.sum(v**2) / (2 * 0.7**2 * fit.moments.n)
+        assert value == pytest.approx(slow_objective(replace(fixed, output=v), W, b) + prior, rel=1e-10)
+        h, numeric = 1e-3, []
+        for e in np.eye(len(theta)):
+            slopes = [
+                (fit.value_and_gradient(theta + s * e)[0] - fit.value_and_gradient(theta - s * e)[0]) / (2 * s)
+                for s in (h, h / 2)
+            ]
+            numeric.append((4 * slopes[1] - slopes[0]) / 3)
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-7 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("activation", [softplus, tanh, sigmoid, gelu], ids=lambda activation: activation.name)
+def test_units_that_are_not_homogeneous_are_recovered_from_exact_moments(activation):
+    """Directions, sizes and outputs; up to the sign of a unit where the activation is odd but for a constant."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        W = np.linalg.qr(rng.standard_normal((3, 3)))[0] * np.array([[1.0], [1.2], [0.9]])
+        v = np.where(np.arange(3) % 2 == 0, -1.0, 1.0)
+        moments = planted_moments(W, np.zeros(3), v, activation=activation)
+        found_W, _, found_v = fit_moments(moments, activation, 3, np.random.RandomState(seed), bias=np.zeros(3))
+        if activation.even_constant is not None:
+            W, found_W = v[:, None] * W, np.sign(found_v)[:, None] * found_W
+            v, found_v = np.ones(3), np.abs(found_v)
+        assert recovery_error(np.column_stack([W, v]), np.column_stack([found_W, found_v])) < 1e-4
 
 
 def test_relaxed_objective_does_not_know_the_signs_of_units():

@@ -1,11 +1,10 @@
 """One hidden layer: loss, gradient, Gauss-Newton products and metric, in whitened coordinates."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from skrelu.networks.orientation import orientation
 from skrelu.networks.piecewise_linear import piecewise_linear_pass, products
+from skrelu.networks.weights import Weights
 
 DEFAULTS = {
     "fit_intercept": True,
@@ -14,36 +13,10 @@ DEFAULTS = {
     "positive": False,
     "relaxed": False,
     "smoothing": 0.0,
+    "gauss_newton": False,
 }
 UNIT_TOL = 1e-8  # relative size of units that count as zero, and 1 - cosine of units that count as parallel
 RIDGE = 1e-3  # of the mean diagonal, added to the matrix of the metric
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of a network, in the user's units.
-
-    Attributes
-    ----------
-    hidden : ndarray of shape (n_hidden, n_features)
-    hidden_bias : ndarray of shape (n_hidden,)
-    output : ndarray of shape (n_hidden,)
-    output_bias : float
-    linear : ndarray of shape (n_features,) or None
-        Weights of the linear part.
-    """
-
-    hidden: np.ndarray
-    hidden_bias: np.ndarray
-    output: np.ndarray
-    output_bias: float
-    linear: np.ndarray | None = None
-
-    def normalised(self):
-        """Return the same function of a positively homogeneous activation with outputs +-1."""
-        size = np.abs(self.output)
-        hidden, bias = size[:, None] * self.hidden, size * self.hidden_bias
-        return replace(self, hidden=hidden, hidden_bias=bias, output=np.where(self.output < 0, -1.0, 1.0))
 
 
 class OneHiddenLayer:
@@ -70,7 +43,8 @@ class OneHiddenLayer:
     whitening : Whitening
         Its center is 0 without intercept.
     output : ndarray of shape (n_hidden,)
-        The v_j. They are fixed when the activation is positively homogeneous and alpha = 0: magnitudes are in w_j.
+        The v_j in units of theta. They are fixed when the activation is homogeneous and alpha = 0: magnitudes are in
+        w_j.
     fit_intercept : bool, default=True
         Whether there are b and c.
     alpha : float, default=0.0
@@ -83,20 +57,23 @@ class OneHiddenLayer:
     relaxed : bool, default=False
     smoothing : float, default=0.0
         Width, in units of theta, over which the kink of the activation is smoothed.
+    gauss_newton : bool, default=False
+        Whether `curvature_product` leaves out the second derivatives of the activation.
     """
 
     def __init__(self, rows, activation, whitening, output, **options):
         self.rows, self.activation, self.whitening = rows, activation, whitening
         self.output, self.n_hidden = np.asarray(output, dtype=np.float64), len(output)
         self._options = options
-        self.fit_intercept, self.alpha, self.target_scale, self.positive, self.relaxed, self.smoothing = (
+        self.fit_intercept, self.alpha, self.target_scale, self.positive, *rest = (
             options.get(name, default) for name, default in DEFAULTS.items()
         )
-        homogeneous = activation.positively_homogeneous
-        self.free_output = options.get("free_output", self.alpha > 0 or not homogeneous)
+        self.relaxed, self.smoothing, self.gauss_newton = rest
+        p = activation.homogeneity
+        self.free_output = options.get("free_output", self.alpha > 0 or p is None)
         t = self.target_scale
-        self._hidden_unit = (t**0.5 if self.free_output else t) if homogeneous else 1.0
-        self._output_unit = t / self._hidden_unit
+        self._hidden_unit = 1.0 if p is None else t ** (1 / (p + 1) if self.free_output else 1 / p)
+        self._output_unit = t if p is None else t / self._hidden_unit**p
         self.shape = (self.n_hidden, whitening.size + self.fit_intercept)
 
     def variant(self, output=None, **options):
@@ -135,8 +112,9 @@ class OneHiddenLayer:
 
     @property
     def n_weights(self):
-        """Number of weights that the data can tell: hidden ones, biases, and c; not the free v, nor along constants."""
-        return self.n_hidden * (self.whitening.rank + self.fit_intercept) + self.fit_intercept
+        """Number of weights that the data can tell: not the v of homogeneous units, nor what is along constants."""
+        of_unit = self.whitening.rank + self.fit_intercept + (self.activation.homogeneity is None)
+        return self.n_hidden * of_unit + self.fit_intercept
 
     def undetermined(self, theta):
         """Return a sentence if the data cannot determine the weights, else nothing."""
@@ -150,8 +128,10 @@ class OneHiddenLayer:
         size = np.linalg.norm(hidden, axis=1)
         alive = size > UNIT_TOL * size.max()
         U = hidden[alive] / size[alive, None]
-        n_units = len(U) - np.count_nonzero(np.any(np.triu(U @ U.T > 1 - UNIT_TOL, 1), axis=0))
-        if self.activation.positively_homogeneous and n_units < self.n_hidden:
+        n_units = len(U)
+        if self.activation.homogeneity is not None:
+            n_units -= int(np.count_nonzero(np.any(np.triu(U @ U.T > 1 - UNIT_TOL, 1), axis=0)))
+        if n_units < self.n_hidden:
             return f"the data determine {n_units} units, not {self.n_hidden}: the others vanish or are parallel to them"
         return ""
 
@@ -229,7 +209,7 @@ class OneHiddenLayer:
 
     def _block_gradient(self, X, y, s, W, b, c, v):
         """Return loss, sums of ``r a'(z) x'`` and of ``r a'(z)``, of r, and of ``r a(z)``, r the weighted residual."""
-        if self.activation.positively_homogeneous and not self.smoothing:
+        if self.activation.homogeneity == 1 and not self.smoothing:
             return piecewise_linear_pass(
                 X,
                 y / y.dtype.type(self.target_scale),
@@ -313,12 +293,13 @@ class OneHiddenLayer:
     def curvature_product(self, theta):
         """Return the function ``d -> H d``, one pass each.
 
-        H is the Gauss-Newton matrix, the second derivatives in a hidden and an output weight, and, where the kink is
-        smoothed, those of the activation where they are convex. For a ReLU it is the Hessian of the objective away from
-        kinks; for fixed v it is positive semidefinite.
+        H is the Gauss-Newton matrix, the second derivatives in a hidden and an output weight, those of the activation
+        (unless `gauss_newton`) and, where the kink is smoothed, its own where they are convex: the Hessian of the
+        objective away from kinks. For fixed v and a ReLU, or with `gauss_newton`, it is positive semidefinite.
         """
         stacked = self._stacked(theta)
         eps, kink = self.smoothing, self.activation.kink
+        bend = None if self.gauss_newton else self.activation.second_derivative
 
         def f(X, y, s, W, b, c, v, dW, db, dc, dv):
             k = self.n_hidden
@@ -333,6 +314,8 @@ class OneHiddenLayer:
             G = v[:, None] * derivative * g
             if eps and kink:
                 G += np.where(np.abs(units) < eps / 2, kink / eps, 0) * np.maximum(np.outer(v, r), 0) * dZ[:k]
+            if bend is not None:
+                G += np.outer(v, r) * bend(units) * dZ[:k]
             by_output = 0.0
             if self.free_output:
                 slopes = derivative * r

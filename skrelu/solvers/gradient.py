@@ -47,8 +47,8 @@ def projected_gradient(problem, point, *, step_size):
         yield Iterate(point.theta, point.value, float(change / np.linalg.norm(point.theta)) if change else 0.0)
 
 
-def gradient_descent(network, theta, *, step_size):
-    """Yield the iterates ``theta <- theta - mu g(theta)``, ``mu = step_size / L``, L the start's `largest_curvature`.
+def gradient_descent(network, theta, *, step_size, curvature=None):
+    """Yield the iterates ``theta <- theta - mu g(theta)``, ``mu = step_size / L``.
 
     The criterion is ``|w_new - w| / |w_new|``, w the hidden weights without biases.
 
@@ -58,9 +58,11 @@ def gradient_descent(network, theta, *, step_size):
     theta : ndarray
     step_size : float or "auto"
         "auto" starts with 1, halves the step for good whenever it would raise the objective.
+    curvature : float, optional
+        L; None: the start's `largest_curvature`.
     """
     factor, adaptive = (1.0, True) if step_size == "auto" else (step_size, False)
-    curvature = largest_curvature(network, theta)
+    curvature = largest_curvature(network, theta) if curvature is None else curvature
     mu = factor / curvature if curvature > 0 else factor
     value, gradient = network.value_and_gradient(theta)
     while True:
@@ -90,4 +92,4 @@ def largest_curvature(network, theta):
     if size < 3:
         return float(np.linalg.eigvalsh(np.column_stack([product(e) for e in np.eye(size)]))[-1])
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-    return float(eigsh(operator, 1, v0=np.ones(size), tol=0, return_eigenvectors=False)[0])
+    return float(eigsh(operator, 1, which="LA", v0=np.ones(size), tol=0, return_eigenvectors=False)[0])

@@ -1,94 +1,26 @@
 """The default solver of one hidden layer: several starts, relaxed and over-parameterised descent, Newton at the end."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from math import factorial
 
 import numpy as np
 
-from skrelu.solvers.loop import INTERRUPTED, STOPPED, iterate
+from skrelu.networks.weights import typical_sizes
+from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
+from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.newton import newton_cg
-from skrelu.solvers.quasi_newton import quasi_newton
 
-WINDOW = 20  # iterations; descent has stalled when the objective falls by less than STALL over them, relatively
-STALL = 1e-3
-MARGIN = 2e-3  # a later start wins only if its objective is lower by more than this, relatively
+NEWTON_STALL = 1e-6  # the same of Newton steps: where the infimum is at infinity, they fall on and on, slowly
+STARTS_OF_A_SIZE = 4  # besides the first, before units are added to a network
+AGREEING = 3  # starts that come to the same objective as the best before them, then no other follows; of ReLUs, one
 DECAYS = (0.03, 0.01, 0.003)  # weight decays of the wide networks, relative to the root mean square of y
 WIDTHS = (3, 4, 2)  # of the wide networks, in units of the network, by turns
 WIDE_ITERATIONS = 150  # for each weight decay
+DECAY_ITERATIONS = 100  # of other starts, at the last of these decays
 WIDE_SIZE = 0.3  # of their random weights
 PARALLEL = 0.9  # cosine above which units of a wide network are merged
 SMOOTHINGS = (1e-1, 1e-2, 1e-3, 1e-4)  # widths of the smoothed kinks, in units in which y has root mean square 1
 STAGE_TOL = 1e-2  # of the width: criterion at which all stages but the last end
-
-
-@dataclass(frozen=True)
-class Descent:
-    """What a sequence of stages has come to.
-
-    Attributes
-    ----------
-    theta : ndarray
-    objective : float
-    loss_curve : list of float
-        The objectives of all stages: those of relaxed, wide and smoothed networks, too.
-    converged : bool
-    stop_reason : str
-    """
-
-    theta: np.ndarray
-    objective: float = np.inf
-    loss_curve: list = field(default_factory=list)
-    converged: bool = False
-    stop_reason: str = ""
-
-    @property
-    def interrupted(self):
-        """Whether the user stopped it, or a callback."""
-        return self.stop_reason in (INTERRUPTED, STOPPED)
-
-    def followed_by(self, method, network, *, max_iter, **options):
-        """Return the descent after one more stage, if `max_iter` is not used up; options are those of `iterate`."""
-        left = max_iter - len(self.loss_curve)
-        if left < 1 or self.interrupted:
-            return self
-        before, watch = len(self.loss_curve), options.get("watch")
-        if watch is not None:
-            options["watch"] = lambda n_iter, theta: watch(before + n_iter, theta)
-        options = {"tol": -1.0, "criterion": "sqrt(g' M^-1 g)", **options}
-        result = iterate(method(network, self.theta), self.theta, max_iter=left, **options)
-        curve, reason = [value for value in result.loss_curve if np.isfinite(value)], result.stop_reason
-        if result.exhausted:
-            reason = f"max_iter = {max_iter} reached with {options['criterion']} = {result.criterion:.3g}"
-        objective = curve[-1] if curve else self.objective
-        return Descent(result.parameters, objective, self.loss_curve + curve, result.converged, reason)
-
-    def moved(self, network, theta):
-        """Return the descent gone over to theta in another network; one pass."""
-        return replace(self, theta=theta, objective=network.value_and_gradient(theta)[0])
-
-    def stopped(self, reason):
-        """Return the descent ended from outside."""
-        return replace(self, converged=False, stop_reason=reason)
-
-
-def until_stalled(rival=np.inf):
-    """Return the method `quasi_newton` ended when it stalls, or when it will not come below `rival`.
-
-    It will not if even five times the decrease over the last `WINDOW` iterations would leave it above.
-    """
-
-    def method(network, theta):
-        values = []
-        for step in quasi_newton(network, theta):
-            values.append(step.objective)
-            if len(values) > 2 * WINDOW and not step.finished:
-                fall = values[-1 - WINDOW] - values[-1]
-                if fall < STALL * values[-1]:
-                    step = step._replace(finished="the objective falls no further")
-                elif values[-1] - 5 * fall > rival:
-                    step = step._replace(finished="another start is better", converged=False)
-            yield step
-
-    return method
 
 
 def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=0):
@@ -97,7 +29,7 @@ def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=
     if network.activation.odd_slope is None:
         return network, Descent(theta).followed_by(until_stalled(rival), network, **options)
     free = network.variant(free_output=True, alpha=0.0)
-    start = free.relaxed_parameters(_balanced(free, *_homogeneous(network, theta)))
+    start = free.relaxed_parameters(_balanced(free, *_units(network, theta)))
     return _from_relaxed(network, Descent(start), rng, rival, options)
 
 
@@ -158,56 +90,84 @@ def _wide_start(wide, rng):
 
 
 def _collapsed(network, source, theta, rng, *, parallel=PARALLEL):
-    """Return (network, theta) of the units of another network that contribute most, parallel ones merged.
+    """Return (network, theta) of the units of another network that contribute most, parallel ReLUs merged.
 
-    Parallel positively homogeneous units of one sign add up. The contribution of a unit is its norm in the whitened
-    metric. Where fewer units are left than the network has, the others are small and random.
+    Where fewer units are left than the network has, the others are small and random.
     """
-    hidden, head, signs = _homogeneous(source, theta)
+    hidden, head, v = _units(source, theta)
+    if source.activation.homogeneity == 1:
+        hidden, v = _merged(hidden, v, parallel, relaxed=source.relaxed)
+    hidden, v = _filled(network, hidden, v, rng)
+    kept = np.argsort(-_contributions(network.activation, hidden, v), kind="stable")[: network.n_hidden]
+    network = network.variant(v[kept])
+    return network, _balanced(network, hidden[kept], head, v[kept])
+
+
+def _merged(hidden, signs, parallel, *, relaxed):
+    """Return (hidden, signs) with parallel units added up: positively homogeneous units of one sign do."""
     size = np.linalg.norm(hidden, axis=1)
     merged: list = []
     merged_signs: list = []
     for i in np.argsort(-size, kind="stable"):
         for j, sign in enumerate(merged_signs):
             along = hidden[i] @ merged[j]
-            along = abs(along) if source.relaxed else along
+            along = abs(along) if relaxed else along
             if sign == signs[i] and along > parallel * size[i] * np.linalg.norm(merged[j]):
                 merged[j] = merged[j] + (1 if hidden[i] @ merged[j] > 0 else -1) * hidden[i]
                 break
         else:
             merged, merged_signs = [*merged, hidden[i]], [*merged_signs, signs[i]]
-    missing = max(network.n_hidden - len(merged), 0)
-    small = size.max() / 100 * rng.standard_normal((missing, hidden.shape[1]))
-    hidden, signs = np.vstack([*merged, small]), np.append(merged_signs, np.ones(missing))
-    kept = np.argsort(-np.linalg.norm(hidden, axis=1), kind="stable")[: network.n_hidden]
-    network = network.variant(signs[kept])
-    return network, _balanced(network, hidden[kept], head, signs[kept])
+    return np.array(merged), np.array(merged_signs)
+
+
+def _filled(network, hidden, v, rng):
+    """Return (hidden, v) with small random units up to the number of units of the network."""
+    missing = max(network.n_hidden - len(hidden), 0)
+    extra, size = rng.standard_normal((missing, hidden.shape[1])), np.linalg.norm(hidden, axis=1).max()
+    if network.activation.homogeneity is None:
+        extra, small = size / hidden.shape[1] ** 0.5 * extra, np.abs(v).max() / 100
+    else:
+        extra, small = size / 100 * extra, 1.0
+    return np.vstack([hidden, extra]), np.append(v, np.full(missing, small))
+
+
+def _contributions(activation, hidden, v):
+    """Return the sizes of units: of ReLUs their norms, else how much they would vary for white inputs."""
+    size = np.linalg.norm(hidden, axis=1)
+    if activation.homogeneity == 1:
+        return size
+    # The bias counts as a weight of an input of its own, as it does in the norm.
+    c = activation.hermite_coefficients(4, scale=size)
+    return np.abs(v) * np.sqrt(sum(c[m] ** 2 / factorial(m) for m in range(1, 5)))
 
 
 def balanced(network, theta):
     """Return the theta of a network whose outputs are free, from one with fixed outputs; else theta itself."""
-    return _balanced(network, *_homogeneous(network.variant(free_output=False), theta))
+    return _balanced(network, *_units(network.variant(free_output=network.activation.homogeneity is None), theta))
 
 
-def _homogeneous(network, theta):
-    """Return (hidden, head, signs): ``v a(<w, x> + b) = sign(v) a(|v| (<w, x> + b))``."""
+def _units(network, theta):
+    """Return (hidden, head, v), v +-1 if a is homogeneous: ``v a(z) = sign(v) a(|v|^(1/p) z)``."""
     hidden, head, v = network.unpack(theta)
-    return np.abs(v)[:, None] * hidden, head, np.where(v < 0, -1.0, 1.0)
+    if network.activation.homogeneity is None:
+        return hidden, head, v
+    return np.abs(v)[:, None] ** (1 / network.activation.homogeneity) * hidden, head, np.where(v < 0, -1.0, 1.0)
 
 
-def _balanced(network, hidden, head, signs):
-    """Return the theta of units ``+-a(<w, x> + b)``; where outputs are free, half of each magnitude goes to them."""
-    if not network.free_output:
-        return network.pack(hidden, head, signs)
-    size = np.sqrt(np.maximum(np.linalg.norm(hidden, axis=1), np.finfo(float).tiny))
-    return network.pack(hidden / size[:, None], head, signs * size)
+def _balanced(network, hidden, head, v):
+    """Return the theta of units; where those of homogeneous ones are free, outputs are as large as their weights."""
+    p = network.activation.homogeneity
+    if p is None or not network.free_output:
+        return network.pack(hidden, head, v)
+    size = np.maximum(np.linalg.norm(hidden, axis=1), np.finfo(float).tiny) ** (1 / (p + 1))
+    return network.pack(hidden / size[:, None], head, v * size**p)
 
 
-def best_of_starts(network, descent, rng, *, n_starts, begin, **options):
-    """Return (network, descent) of the best of a first descent and at most `n_starts` from wide networks (`widened`).
+def best_start(network, descent, rng, *, n_starts, begin, **options):
+    """Return (network, descent) of the best of a first descent and at most `n_starts` others (`_further`).
 
-    No further start is tried once the residual is zero, or once one has come to the same objective as the best before
-    it, to `MARGIN`. Starts that are losing are abandoned.
+    ReLUs need one that agrees with the best before it; of other activations the same bad minimum was seen several times
+    in a row.
 
     Parameters
     ----------
@@ -220,24 +180,12 @@ def best_of_starts(network, descent, rng, *, n_starts, begin, **options):
     **options : dict
         max_iter, of each start; watch and verbose, of the loop.
     """
-    best = network, descent
-    for attempt in range(n_starts):
-        network, descent = best
-        if network.is_lowest(descent.objective) or descent.interrupted:
-            break
-        if begin():
-            return network, descent.stopped(STOPPED)
-        try:
-            trial = widened(network, rng, **_width(network, attempt), rival=descent.objective, **options)
-        except KeyboardInterrupt:
-            return network, descent.stopped(INTERRUPTED)
-        if trial[1].interrupted:
-            return network, descent.stopped(trial[1].stop_reason)
-        if trial[1].objective < descent.objective * (1 - MARGIN):
-            best = trial
-        elif trial[1].objective <= descent.objective * (1 + MARGIN):
-            break
-    return best
+    agreeing = 1 if network.activation.homogeneity == 1 else AGREEING
+
+    def further(attempt, network, rival):
+        return _further(network, rng, attempt, rival=rival, **options)
+
+    return best_of_starts((network, descent), further, n_starts=n_starts, begin=begin, agreeing=agreeing)
 
 
 def grown(network, descent, rng, **options):
@@ -246,10 +194,13 @@ def grown(network, descent, rng, **options):
     ``n log(F) + p log(n)``, F the objective, p the number of weights and n the sum of the sample weights, must fall by
     more than 1; and p stays below n / 2. A unit is added small along the eigenvector of the largest eigenvalue, in
     absolute value, of the second moment of the residual, with the output that lowers the objective; where descent from
-    there is not enough, from a wider network. Once the residual is zero, units are taken away for as long as it remains
-    so.
+    there is not enough, from a further start. Once the residual is zero, units are taken away for as long as it remains
+    so. Units that are not ReLUs have `STARTS_OF_A_SIZE` further starts first: every second one ends in a bad minimum.
     """
     try:
+        if network.activation.homogeneity != 1:
+            options_first = {"n_starts": STARTS_OF_A_SIZE, "begin": lambda: False, **options}
+            network, descent = best_start(network, descent, rng, **options_first)
         network, descent = _enlarged(network, descent, rng, options)
         return _reduced(network, descent, rng, options)
     except KeyboardInterrupt:
@@ -266,7 +217,7 @@ def _enlarged(network, descent, rng, options):
         larger, theta = _with_one_more(network, descent.theta)
         trial = refined(larger, theta, rng, **options)
         if trial[1].objective >= needed and not trial[1].interrupted:
-            trial = widened(larger, rng, **_width(larger, 0), rival=needed, **options)
+            trial = _further(larger, rng, 0, rival=needed, **options)
         if trial[1].interrupted:
             descent = descent.stopped(trial[1].stop_reason)
         elif trial[1].objective >= needed:
@@ -290,12 +241,16 @@ def _with_one_more(network, theta):
     values, vectors = np.linalg.eigh(network.residual_second_moment(theta))
     values = values if not network.positive else np.minimum(values, 0)
     i = int(np.argmax(np.abs(values)))
-    hidden, head, signs = _homogeneous(network, theta)
+    hidden, head, v = _units(network, theta)
+    sign = 1.0 if values[i] <= 0 else -1.0
     unit = np.zeros(network.shape[1])
-    unit[: network.whitening.size] = vectors[:, i] * np.linalg.norm(hidden, axis=1).min() / 10
-    signs = np.append(signs, 1.0 if values[i] <= 0 else -1.0)
-    larger = network.variant(signs)
-    return larger, _balanced(larger, np.vstack([hidden, unit]), head, signs)
+    unit[: network.whitening.size] = vectors[:, i] * np.linalg.norm(hidden, axis=1).min()
+    if network.activation.homogeneity is None:
+        v = np.append(v, sign * np.abs(v).min() / 10)
+    else:
+        unit, v = unit / 10, np.append(v, sign)
+    larger = network.variant(v)
+    return larger, _balanced(larger, np.vstack([hidden, unit]), head, v)
 
 
 def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
@@ -312,7 +267,7 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
     for width in widths:
         last = width == widths[-1]
         descent = descent.followed_by(
-            newton_cg,
+            until_stalled(base=newton_cg, stall=NEWTON_STALL),
             network.variant(smoothing=width),
             max_iter=max_iter,
             tol=tol if last else max(tol, STAGE_TOL * width),
@@ -322,12 +277,27 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
     return descent
 
 
-def _width(network, attempt):
-    """Return how wide, decayed and relaxed a further start is.
+def _further(network, rng, attempt, **options):
+    """Return (network, descent) of a further start: of ReLUs from a wider network, else from random units.
 
-    With rows to spare a few more units in the relaxed network suffice; with few rows only weight decay helps.
+    With rows to spare a few more ReLUs in the relaxed network suffice; with few rows only weight decay helps. Others
+    start relaxed, or under weight decay, by turns: without, units can run off, steeper or flatter without end.
     """
-    k = network.n_hidden
-    if attempt % 2 == 0 and network.activation.odd_slope is not None:
-        return {"width": k + max(2, k // 4), "decays": (0.0,), "relaxed": True}
-    return {"width": WIDTHS[attempt // 2 % len(WIDTHS)] * k, "decays": DECAYS, "relaxed": False}
+    k, relaxed = network.n_hidden, attempt % 2 == 0 and network.activation.odd_slope is not None
+    if network.activation.homogeneity == 1:
+        if relaxed:
+            return widened(network, rng, width=k + max(2, k // 4), decays=(0.0,), relaxed=True, **options)
+        width = WIDTHS[attempt // 2 % len(WIDTHS)] * k
+        return widened(network, rng, width=width, decays=DECAYS, relaxed=False, **options)
+    size, output_size = typical_sizes(network.activation, k)
+    hidden = size * rng.standard_normal(network.shape) / network.whitening.size**0.5
+    v = output_size * np.where(np.arange(k) % 2 == 0, 1.0, -1.0)
+    network, head = network.variant(v), np.zeros(network.n_head)
+    if relaxed:
+        return refined(network, _balanced(network, hidden, head, v), rng, **options)
+    rival = options.pop("rival", np.inf)
+    decayed = network.variant(alpha=max(DECAYS[-1] * network.target_scale**2, network.alpha), free_output=True)
+    budget = {**options, "max_iter": min(options["max_iter"], DECAY_ITERATIONS)}
+    descent = Descent(_balanced(decayed, hidden, head, v)).followed_by(until_stalled(), decayed, **budget)
+    network, theta = _collapsed(network, decayed, descent.theta, rng)
+    return network, descent.moved(network, theta).followed_by(until_stalled(rival), network, **options)

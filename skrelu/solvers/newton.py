@@ -31,6 +31,12 @@ def newton_cg(network, theta):
         step = conjugate_gradients(network.curvature_product(theta), gradient, metric, tol=min(0.1, size))
         slope, length = float(gradient @ step), 1.0
         if slope <= ROUNDING * value:
+            # Values no longer tell which point is better, gradients do.
+            trial = theta - step
+            new_value, new_gradient = network.value_and_gradient(trial)
+            new_size = float(max(new_gradient @ metric(new_gradient), 0.0) ** 0.5)
+            if new_size < size:
+                theta, value, size = trial, new_value, new_size
             yield Iterate(theta, value, size, finished="a Newton step would change the objective by less than rounding")
             return
         for _ in range(HALVINGS):

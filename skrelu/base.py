@@ -1,0 +1,66 @@
+"""What the estimators of networks of several units have in common."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from skrelu._compat import FitTasks, fit_context, task_data, validated
+from skrelu.rows import Rows
+
+
+class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+    """Base of the estimators that fit several units from several starts.
+
+    They define `_fit_rows(rows, tasks)`, which stores the fitted attributes, and have the parameters solver, step_size
+    and n_init.
+    """
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
+            float32 and float64 are kept; never copied.
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Frequency weights: an integer weight equals that many copies of its row.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, if the
+            shape of an `init` array does not fit, or if squares of the data overflow.
+        """
+        X, y, sample_weight = validated(self, X, y, sample_weight)
+        tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=self.n_init + 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._fit_rows(Rows(X, y, sample_weight), tasks)
+        tasks.end(dict)
+        return self
+
+    def __sklearn_tags__(self):
+        """Return the tags: sparse input is accepted."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @property
+    def _is_gd(self):
+        return self.solver == "gd" or self.step_size != "auto"
+
+    def _warn_unless_converged(self, reason, remedy):
+        """Warn with the remedy that fits; that of "gd" is the same for all."""
+        if not self.converged_:
+            if self._is_gd:
+                remedy = "Lower step_size, raise max_iter, or use solver='auto'"
+            message = f"The fit did not converge: {reason}. {remedy}."
+            warnings.warn(message, ConvergenceWarning, stacklevel=6)

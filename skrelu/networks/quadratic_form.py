@@ -1,0 +1,124 @@
+"""The convex problem behind quadratic networks: least squares over symmetric matrices, without a matrix of features."""
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+GRAM_TOL = 1e-13  # eigenvalues of the Gram matrix below this share of the largest count as zero
+
+
+class QuadraticForm:
+    """Half the weighted mean squared error of ``x~' M~ x~ + <beta~, x~> + c~`` as a function of the matrix M~.
+
+    Of a `QuadraticModel` without penalty. theta is the upper triangle of M~, diagonal entries times sqrt(2) and others
+    times 2; then beta~; then the mean ``c~ + tr M~`` where there is an intercept. For white Gaussian inputs and an
+    intercept the Hessian is then the identity. Conjugate gradients from 0 give the solution of least |theta| where
+    there are several.
+
+    Parameters
+    ----------
+    model : QuadraticModel
+    gram : ndarray, optional
+        The Hessian, for its pseudo-inverse to be the metric (`preconditioned`).
+    """
+
+    def __init__(self, model, gram=None):
+        self.model, self.rows, self.whitening = model, model.rows, model.whitening
+        self.is_lowest = model.is_lowest
+        self._pairs = np.triu_indices(self.whitening.size)
+        self._root = np.where(self._pairs[0] == self._pairs[1], 2**0.5, 2.0)
+        self.n_weights = len(self._root) + model.n_head
+        self._inverse_factor = None
+        if gram is not None:
+            values, vectors = np.linalg.eigh(gram)
+            kept = values > GRAM_TOL * values[-1]
+            self._inverse_factor = vectors[:, kept] / values[kept] ** 0.5
+
+    def parts(self, theta):
+        """Return (M~, beta~, c~)."""
+        M = np.zeros((self.whitening.size,) * 2)
+        M[self._pairs] = theta[: len(self._root)] / self._root
+        M += np.triu(M, 1).T
+        beta, mean = self.model.head(theta)
+        return M, beta, mean - np.trace(M) * self.model.fit_intercept
+
+    @cached_property
+    def _centered(self):
+        ones = np.ones(self.whitening.size)
+        return replace(self.whitening, columns=ones, inverse=ones)
+
+    def moments(self, M, beta, c, target=None):
+        """Return half the mean square of ``r = f - target y``, and E[r x~ x~'], E[r x~] and E[r]; one pass.
+
+        M may be None for zero; target is 1/t unless given.
+        """
+        to_columns, dtype = self.whitening.to_columns, self.rows.dtype
+        target = 1 / self.model.target_scale if target is None else target
+        if M is not None:
+            M = to_columns(to_columns(M).T).astype(dtype)
+        weights = M, to_columns(beta[None])[0].astype(dtype), dtype.type(c)
+        loss, G, g, total = self.rows.sum(self._block_moments, dtype.type(target), *weights)
+        return (
+            loss,
+            self.whitening.pull_back(self.whitening.pull_back(G).T),
+            self.whitening.pull_back(g[None])[0],
+            total,
+        )
+
+    def _block_moments(self, X, y, s, target, M, beta, c):
+        loss, G, linear, total = 0.0, 0.0, 0.0, 0.0
+        for piece, Z in self._centered.whitened(X):
+            residual = Z @ beta + c - y[piece] * target
+            if M is not None:
+                residual += np.einsum("ij,ij->i", Z @ M, Z)
+            g = s[piece] * residual
+            loss, total = loss + 0.5 * float(g @ residual), total + float(g.sum())
+            G, linear = G + ((Z.T * g) @ Z).astype(np.float64), linear + (g @ Z).astype(np.float64)
+        return loss, G, linear, total
+
+    def _pass(self, theta, target):
+        M, beta, c = self.parts(theta)
+        loss, G, g, total = self.moments(M, beta, c, target)
+        if self.model.fit_intercept:
+            G = G - total * np.eye(len(G))
+        # An entry off the diagonal stands for two, and theta for it times 2.
+        triangle = G[self._pairs] / np.where(self._pairs[0] == self._pairs[1], 2**0.5, 1.0)
+        return loss, np.concatenate([triangle, self.model.packed_head(g, total)])
+
+    def value_and_gradient(self, theta):
+        """Return the objective and its gradient; one pass."""
+        return self._pass(theta, None)
+
+    def loss(self, theta):
+        """Return the objective; one pass."""
+        return self._pass(theta, None)[0]
+
+    def curvature_product(self, theta):
+        """Return the function ``d -> H d``, one pass each."""
+        return lambda direction: self._pass(direction, 0.0)[1]
+
+    def metric(self, theta):
+        """Return the pseudo-inverse of the Hessian as a function, if it is there; else the identity."""
+        factor = self._inverse_factor
+        return (lambda q: q) if factor is None else (lambda q: factor @ (q @ factor))
+
+    def preconditioned(self):
+        """Return this problem with its Hessian as metric; one pass, and n_weights^2 numbers."""
+        a, b = self._pairs
+        scale = np.where(a == b, 2**-0.5, 1.0)
+        mean = np.where((a == b) & self.model.fit_intercept, 1.0, 0.0)
+
+        def f(X, y, s):
+            total = 0.0
+            for piece, Z in self.whitening.whitened(X):
+                Z = Z.astype(np.float64)
+                step = max(8, 2**22 // self.n_weights)
+                for i in range(0, len(Z), step):
+                    z, w = Z[i : i + step], s[piece][i : i + step].astype(np.float64)
+                    ends = [z] * self.model.fit_linear + [np.ones((len(z), 1))] * self.model.fit_intercept
+                    features = np.hstack([(z[:, a] * z[:, b] - mean) * scale, *ends])
+                    total = total + (features.T * w) @ features
+            return (total,)
+
+        return QuadraticForm(self.model, self.rows.sum(f)[0])

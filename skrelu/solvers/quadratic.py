@@ -1,0 +1,138 @@
+"""The default solver of quadratic networks: convex where units are many, several starts where they are few."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import nnls
+
+from skrelu.certificates import certificate
+from skrelu.networks.quadratic import QuadraticNetwork
+from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
+from skrelu.solvers.linear import conjugate_descent
+from skrelu.solvers.newton import newton_cg
+from skrelu.starts import small_units
+
+FEW_WEIGHTS = 2500  # of the convex problem: up to so many its Gram matrix is affordable
+PLAIN_ITERATIONS = 300  # of conjugate gradients without it
+ROUNDS = 100  # of adding units
+NEARLY = 1e-2  # gap above which a round ends at the criterion ROUGH
+ROUGH = 1e-4
+NEW_UNITS = 10  # in a round; as many as there are, if these are more
+CHOLESKY_JITTER = 1e-12  # of the trace
+DECAYS = (0.1, 0.03, 0.01, 0.003, 0.001)  # weight decays of wide networks, relative to the root mean square of y
+WIDTHS = (3, 4, 2)  # of wide networks, in units of the network, by turns
+WIDE_ITERATIONS = 60  # for each weight decay
+
+
+def least_squares(form, *, tol, **options):
+    """Return (form, descent) of the `QuadraticForm`, from zero.
+
+    Conjugate gradients; where these are slow and weights few, with the Gram matrix of the features as metric.
+    """
+    descent = Descent(np.zeros(form.n_weights))
+    budget = {**options, "max_iter": min(PLAIN_ITERATIONS, options["max_iter"])}
+    descent = descent.followed_by(conjugate_descent, form, tol=tol, **budget)
+    if not descent.converged and form.n_weights <= FEW_WEIGHTS and not descent.interrupted:
+        form = form.preconditioned()
+    # Once more from the gradient itself: that of the first run was updated, and has drifted.
+    for _ in range(2):
+        descent = descent.followed_by(conjugate_descent, form, tol=tol, **options)
+    return form, replace(descent, objective=form.loss(descent.theta))
+
+
+def rank_adapted(network, head, reference, *, tol, goal, **options):
+    """Return (network, descent) of the global optimum among networks of any number of units, from one without units.
+
+    Units are added along the directions in which the certificate shows descent, and those that vanish are taken away,
+    until its gap is at most `goal`. Newton steps end it.
+    """
+    descent, exact = Descent(head).followed_by(newton_cg, network, tol=tol, **options), True
+    for _ in range(ROUNDS):
+        told = certificate(network.model, network.parts(descent.theta), reference)
+        new = np.argsort(-told.slopes, kind="stable")[: max(NEW_UNITS, network.n_hidden)]
+        new = new[told.slopes[new] > goal * told.unit]
+        if descent.interrupted or (exact and (told.gap <= goal or not len(new))):
+            break
+        if len(new) and told.gap > goal:
+            network, theta = _with_more(network, descent.theta, told, new)
+            descent = replace(descent, theta=theta).followed_by(until_stalled(), network, **options)
+        exact = told.gap <= NEARLY or not len(new)
+        descent = descent.followed_by(newton_cg, network, tol=tol if exact else ROUGH, **options)
+        network, theta = network.factored(descent.theta, network.n_hidden)
+        descent = descent.moved(network, theta)
+    return network, replace(descent, converged=descent.converged and told.gap <= goal)
+
+
+def _with_more(network, theta, told, new):
+    """Return (network, theta) with units along some directions of the certificate, their sizes those of least squares.
+
+    Along squares tau_a >= 0 of units of directions u_a and outputs v_a the objective is
+    ``-<slope, tau> + tau' Q tau / 2``, with ``Q_ab = v_a v_b E[(u_a'x~)^2 (u_b'x~)^2]``; one pass.
+    """
+    (W, head, v), U, signs = network.unpack(theta), told.directions[new], told.signs[new]
+
+    def f(X, y, s):
+        total = 0.0
+        for piece, Z in network.whitening.projected(X, U.T):
+            squares = signs * Z.astype(np.float64) ** 2
+            total = total + (squares.T * s[piece]) @ squares
+        return (total,)
+
+    (Q,) = network.rows.sum(f)
+    root = np.linalg.cholesky(Q + CHOLESKY_JITTER * np.trace(Q) * np.eye(len(Q))).T
+    sizes = nnls(root, np.linalg.solve(root.T, told.slopes[new]))[0]
+    larger = network.variant(np.append(v, signs[sizes > 0]))
+    return larger, larger.pack(np.vstack([W, (sizes**0.5)[sizes > 0, None] * U[sizes > 0]]), head)
+
+
+def low_rank(network, descent, rng, *, n_starts, begin, **options):
+    """Return (network, descent) of the best of a first start and at most `n_starts` from wide networks.
+
+    A wide random network is fitted under decreasing weight decay, which is the nuclear norm of its matrix, and cut down
+    to the terms that the largest eigenvalues have; descent goes on from them.
+
+    Parameters
+    ----------
+    network : QuadraticNetwork
+        Of n_hidden units.
+    descent : Descent
+        Its start.
+    rng : RandomState
+    n_starts : int
+    begin : callable
+        Told of each start; True stops.
+    **options : dict
+        max_iter, of each start; watch and verbose, of the loop.
+    """
+    n_hidden = network.n_hidden
+    first = network, descent.followed_by(until_stalled(), network, **options)
+
+    def further(attempt, network, rival):
+        return _from_wide(network.model, n_hidden, attempt, rng, rival, options)
+
+    return best_of_starts(first, further, n_starts=n_starts, begin=begin)
+
+
+def polished(network, descent, *, tol, **options):
+    """Return the descent continued by Newton steps to `tol`."""
+    if descent.interrupted:
+        return replace(descent, converged=False)
+    if network.is_lowest(descent.objective):
+        return replace(descent, converged=True)
+    return replace(descent, converged=False).followed_by(newton_cg, network, tol=tol, **options)
+
+
+def _from_wide(model, n_hidden, attempt, rng, rival, options):
+    width = WIDTHS[attempt % len(WIDTHS)] * n_hidden
+    v = np.where(np.arange(width) % 2 == 0, 1.0, -1.0)
+    if model.positive or n_hidden == 1:
+        # Of one unit the sign is all that there is to try.
+        v = np.full(width, -1.0 if attempt % 2 and not model.positive else 1.0)
+    wide = QuadraticNetwork(model, v)
+    descent = Descent(wide.pack(small_units(model, width, rng), np.zeros(model.n_head)))
+    for decay in DECAYS:
+        alpha = max(decay * model.target_scale, model.alpha)
+        budget = min(options["max_iter"], len(descent.loss_curve) + WIDE_ITERATIONS)
+        descent = descent.followed_by(until_stalled(), wide.variant(alpha=alpha), **{**options, "max_iter": budget})
+    network, theta = wide.factored(descent.theta, n_hidden)
+    return network, descent.moved(network, theta).followed_by(until_stalled(rival), network, **options)

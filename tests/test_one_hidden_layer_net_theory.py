@@ -1,0 +1,53 @@
+"""Theorem of arXiv:1707.04926 behind `OneHiddenLayerNet`: fewer rows than weights, a near start, gradient descent."""
+
+import numpy as np
+import pytest
+
+from skrelu import OneHiddenLayerNet
+from skrelu.datasets import make_one_hidden_layer
+
+
+def descent_near_the_planted_weights(activation, seed, d=40, k=6, distance=0.05, max_iter=20_000):
+    """Gradient descent with the papers' step on n = k d / 2 rows, from a start at this relative distance."""
+    rng = np.random.default_rng(seed)
+    X, y, teacher = make_one_hidden_layer(
+        k * d // 2, d, k, activation=activation, output_weights="positive", return_teacher=True, random_state=seed
+    )
+    noise = rng.standard_normal((k, d))
+    start = teacher.hidden_coef_ + distance * noise * np.linalg.norm(teacher.hidden_coef_) / np.linalg.norm(noise)
+    model = OneHiddenLayerNet(
+        k,
+        activation=activation,
+        init=start,
+        output_weights="positive",
+        fit_intercept=False,
+        solver="gd",
+        step_size=1.0,
+        max_iter=max_iter,
+        tol=0,
+    )
+    return model.fit(X, y), teacher
+
+
+def slopes(curve, decades=6, pieces=3):
+    """The slopes of log10 loss over each of so many equal pieces of the last decades above rounding."""
+    log = np.log10(curve)
+    low = max(log[-1], -22)
+    bounds = np.linspace(low + decades, low + 0.5, pieces + 1)
+    at = [int(np.argmax(log <= bound)) for bound in bounds]
+    return np.diff(log[at]) / np.diff(at)
+
+
+@pytest.mark.parametrize("activation", ["softplus", "tanh"])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_gradient_descent_converges_linearly_to_loss_zero(activation, seed):
+    model, teacher = descent_near_the_planted_weights(activation, seed)
+    curve = np.array(model.loss_curve_)
+    assert curve[-1] <= 1e-20
+    assert curve[0] > 1e-8
+    rate = slopes(curve)
+    np.testing.assert_allclose(rate, rate.mean(), rtol=0.1)
+    assert rate.mean() < 0
+    # So few rows do not determine the weights: the descent ends at others, that fit as well.
+    assert np.linalg.norm(np.sort(model.hidden_coef_, axis=0) - np.sort(teacher.hidden_coef_, axis=0)) > 1e-3
+    np.testing.assert_array_equal(model.output_coef_, 1)
