@@ -53,7 +53,7 @@ def certificate(model, parts, reference):
         ``<G, M> = 0``: the gap is ``max(0, -lambda_min(G)) + |<G, M>| / tr M``, and the norm of the other two, over
         `reference`. If r is zero to rounding, the gap is 0.
     alpha > 0
-        The dual objective of ``u = tau r`` is ``D = -tau^2 (|r|^2 + |g|^2 / alpha) / 2 - tau <r, y>``, norms and
+        The dual objective of ``u = tau r`` is ``D = -tau^2 (|r|^2 + |g|^2 / alpha) / 2 - tau <r, y - c>``, norms and
         products weighted by s, g the gradient with respect to beta in the metric S^-1. It is a lower bound of P for
         every tau with ``tau |S^-1/2 G S^-1/2| <= alpha/2`` (positive outputs: ``tau lambda_min >= -alpha/2``), and gap
         is ``(P - D) / P`` for the best of them. With an intercept that holds among all intercepts within one root mean
@@ -77,9 +77,9 @@ def certificate(model, parts, reference):
     linear = model.root @ beta
     nuclear = np.sum(np.abs(np.linalg.eigvalsh(model.root @ M @ model.root)))
     square = 2 * loss
-    # <r, f>, of the products above; <r, y> is that less |r|^2.
+    # <r, f - c>, of the products above; <r, y - c> is that less |r|^2.
     along = np.sum(G * (model.root @ M @ model.root)) + (g @ linear) * model.fit_linear
-    target = along + total * c * model.fit_intercept - square
+    target = along - square
     primal = loss + half * nuclear + model.alpha / 2 * (linear @ linear) * model.fit_linear
     quadratic = square + (g @ g) / model.alpha * model.fit_linear
     slope = -target - abs(total) * model.fit_intercept
@@ -87,7 +87,12 @@ def certificate(model, parts, reference):
     dual = tau * slope - tau**2 * quadratic / 2
     gap = (primal - dual) / primal if primal > 0 else 0.0
     slopes = (-values if model.positive else np.abs(values)) - half
-    return Certificate(float(gap), slopes, half, vectors.T @ model.inverse_root, np.where(values > 0, -1.0, 1.0))
+    return Certificate(float(gap), slopes, half, vectors.T @ model.inverse_root, _outputs(model, values))
+
+
+def _outputs(model, values):
+    """Return the outputs of units along eigenvectors of G that lower the objective, if they may have either sign."""
+    return np.where((values > 0) & (not model.positive), -1.0, 1.0)
 
 
 def _without_penalty(model, M, moments, reference):
@@ -103,4 +108,4 @@ def _without_penalty(model, M, moments, reference):
     unit = max(reference, np.finfo(float).tiny)
     gap = 0.0 if model.is_lowest(loss) else size / unit
     slopes = -values if model.positive else np.abs(values)
-    return Certificate(float(gap), slopes, unit, vectors.T, np.where(values > 0, -1.0, 1.0))
+    return Certificate(float(gap), slopes, unit, vectors.T, _outputs(model, values))

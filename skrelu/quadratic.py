@@ -1,5 +1,6 @@
 """Quadratic networks with a certificate of global optimality: `QuadraticNet`."""
 
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -291,7 +292,13 @@ class QuadraticNet(NetworkRegressor):
         def told(theta, n_iter):
             return {**self._attributes(network, theta), "n_iter_": n_iter}
 
-        return {"max_iter": self.max_iter, "verbose": self.verbose, "watch": tasks.watch(self.max_iter, told)}
+        blocks = tasks.watch(self.max_iter, told)
+
+        def watch(n_iter, theta):
+            # A callback may have asked to stop at the very end of the stage before.
+            return tasks.stopped or blocks(n_iter, theta)
+
+        return {"max_iter": self.max_iter, "verbose": self.verbose, "watch": watch}
 
     def _gradient_descent(self, network, theta, moments, rng, tasks):
         """Return (network, descent) of the papers' iteration, in the user's own coordinates."""
@@ -316,8 +323,9 @@ class QuadraticNet(NetworkRegressor):
             form = QuadraticForm(model)
             return quadratic.least_squares(form, tol=tol, **self._watched(form, tasks))
         head = model.packed_head(*moments[1:])
-        empty = QuadraticNetwork(model, np.zeros(0))
-        return quadratic.rank_adapted(empty, head, reference, goal=goal, tol=tol, **self._watched(empty, tasks))
+        network, theta = quadratic.proximal_start(model, head, max_iter=self.max_iter, verbose=self.verbose)
+        options = partial(self._watched, tasks=tasks)
+        return quadratic.rank_adapted(network, theta, reference, goal=goal, tol=tol, options=options)
 
     def _low_rank(self, network, theta, rng, tasks):
         """Return (network, descent) of at most n_hidden units."""
@@ -350,7 +358,7 @@ class QuadraticNet(NetworkRegressor):
         M, coef, intercept = model.user(matrix, beta, c)
         t, to_columns = model.target_scale, model.whitening.to_columns
         return {
-            "matrix_": M,
+            "matrix_": (M + M.T) / 2,
             "coef_": coef,
             "intercept_": intercept,
             "hidden_coef_": W,

@@ -77,11 +77,12 @@ class Whitening:
         return self.columns.astype(dtype, copy=False)
 
 
-def whitening(rows, *, centered):
+def whitening(rows, *, centered, constant=True):
     """Return the `Whitening` of the columns, about their means or about 0; three passes, two if there is no covariance.
 
     The covariance is that of the columns in units of their root mean squares, so that it neither overflows nor rounds
-    away small columns; its directions of no variance are left out. Above `MAX_FULL` columns T is diagonal.
+    away small columns; its directions of no variance are left out. Above `MAX_FULL` columns T is diagonal. Constant
+    columns are left out about their means, and about 0 unless `constant`.
     """
     mean, deviations = (part.astype(np.float64) for part in rows.column_statistics(centered=True))
     center, size = mean, deviations
@@ -89,6 +90,8 @@ def whitening(rows, *, centered):
         center, size = np.zeros_like(mean), np.hypot(mean, deviations)
     eps = float(np.finfo(rows.dtype).eps)
     varies = size > 16 * eps * np.abs(center)
+    if not constant:
+        varies &= deviations > 16 * eps * np.abs(mean)
     unit = np.where(varies, size, 1.0)
     scales = np.where(varies, 1 / unit, 0.0), np.where(varies, unit, 0.0)
     if rows.n_features > MAX_FULL:

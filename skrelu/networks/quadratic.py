@@ -51,12 +51,13 @@ class QuadraticModel:
     @classmethod
     def of(cls, rows, *, fit_linear, fit_intercept, alpha, positive):
         """Return the model of some rows, with its coordinates."""
-        white = whitening(rows, centered=fit_linear and fit_intercept and alpha == 0)
-        scales = white.deviations
-        if not (fit_linear and fit_intercept):
-            # A constant column may stand for the intercept: its scale is the size of its entries.
-            mean = np.abs(rows.column_statistics(centered=True)[0].astype(np.float64))
-            scales = np.where(scales > 16 * float(np.finfo(rows.dtype).eps) * mean, scales, mean)
+        both = fit_linear and fit_intercept
+        # With both, constant columns add nothing, and decay, which does not see them, would leave them undetermined.
+        white = whitening(rows, centered=both and alpha == 0, constant=not both)
+        mean = np.abs(rows.column_statistics(centered=True)[0].astype(np.float64))
+        varies = white.deviations > 16 * float(np.finfo(rows.dtype).eps) * mean
+        # Else one may stand for the intercept: its scale is the size of its entries.
+        scales = np.where(varies, white.deviations, 0.0 if both else mean)
         return cls(rows, white, fit_linear, fit_intercept, alpha, scales, rows.target_scale(), positive)
 
     @property
@@ -86,6 +87,13 @@ class QuadraticModel:
     def inverse_root(self):
         """The pseudo-inverse of R."""
         return np.eye(self.whitening.size) if self.alpha == 0 else _power(self.penalty_matrix, -0.5)
+
+    def scaled(self):
+        """Return the model in coordinates in which the penalty is the nuclear norm of M~ and the squares of beta~."""
+        if self.alpha == 0:
+            return self
+        inverse = np.where(self.scales > 0, 1 / np.where(self.scales > 0, self.scales, 1), 0)
+        return replace(self, whitening=replace(self.whitening, columns=inverse, inverse=self.scales))
 
     def head(self, theta):
         """Return beta~ (zero where there is none) and c~."""

@@ -35,6 +35,11 @@ class QuadraticForm:
             kept = values > GRAM_TOL * values[-1]
             self._inverse_factor = vectors[:, kept] / values[kept] ** 0.5
 
+    def pack(self, M, beta, c):
+        """Return the theta of its parts."""
+        mean = c + np.trace(M) * self.model.fit_intercept
+        return np.concatenate([M[self._pairs] * self._root, self.model.packed_head(beta, mean)])
+
     def parts(self, theta):
         """Return (M~, beta~, c~)."""
         M = np.zeros((self.whitening.size,) * 2)

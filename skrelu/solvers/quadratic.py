@@ -7,14 +7,19 @@ from scipy.optimize import nnls
 
 from skrelu.certificates import certificate
 from skrelu.networks.quadratic import QuadraticNetwork
+from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
 from skrelu.solvers.linear import conjugate_descent
 from skrelu.solvers.newton import newton_cg
+from skrelu.solvers.proximal import proximal_descent
 from skrelu.starts import small_units
 
 FEW_WEIGHTS = 2500  # of the convex problem: up to so many its Gram matrix is affordable
 PLAIN_ITERATIONS = 300  # of conjugate gradients without it
 ROUNDS = 100  # of adding units
+PROXIMAL_COLUMNS = 300  # up to so many steps in the matrix are cheap
+PROXIMAL_ITERATIONS = 200
+PROXIMAL_TOL = 1e-6  # relative change at which they end
 NEARLY = 1e-2  # gap above which a round ends at the criterion ROUGH
 ROUGH = 1e-4
 NEW_UNITS = 10  # in a round; as many as there are, if these are more
@@ -40,13 +45,45 @@ def least_squares(form, *, tol, **options):
     return form, replace(descent, objective=form.loss(descent.theta))
 
 
-def rank_adapted(network, head, reference, *, tol, goal, **options):
-    """Return (network, descent) of the global optimum among networks of any number of units, from one without units.
+def proximal_start(model, head, **options):
+    """Return (network, theta) near the global optimum among networks of any number of units.
+
+    Up to `PROXIMAL_COLUMNS` columns by proximal gradient steps in the matrix, beyond without units.
+    """
+    beta, c = model.head(head)
+    if model.whitening.size > PROXIMAL_COLUMNS:
+        return QuadraticNetwork(model, np.zeros(0)), head
+    form = QuadraticForm(model.scaled())
+    start = form.pack(*form.model.from_user(*model.user(np.zeros((model.whitening.size,) * 2), beta, c)))
+    budget = {**options, "max_iter": min(PROXIMAL_ITERATIONS, options["max_iter"])}
+    theta = Descent(start).followed_by(proximal_descent, form, tol=PROXIMAL_TOL, **budget).theta
+    matrix, beta, c = model.from_user(*form.model.user(*form.parts(theta)))
+    values, vectors = np.linalg.eigh(matrix)
+    network = QuadraticNetwork(model, np.where(values < 0, -1.0, 1.0))
+    theta = network.pack((np.abs(values) ** 0.5 * vectors).T, model.packed_head(beta, c))
+    return network.factored(theta, len(values))
+
+
+def rank_adapted(network, theta, reference, *, tol, goal, options):
+    """Return (network, descent) of the global optimum among networks of any number of units.
 
     Units are added along the directions in which the certificate shows descent, and those that vanish are taken away,
     until its gap is at most `goal`. Newton steps end it.
+
+    Parameters
+    ----------
+    network : QuadraticNetwork
+    theta : ndarray
+        Its start.
+    reference : float
+        Of the certificate.
+    tol, goal : float
+        Of the criterion, and of the gap.
+    options : callable
+        Returns those of the loop (max_iter, watch, verbose) for a network.
     """
-    descent, exact = Descent(head).followed_by(newton_cg, network, tol=tol, **options), True
+    descent, exact = Descent(theta).followed_by(until_stalled(), network, **options(network)), True
+    descent = descent.followed_by(newton_cg, network, tol=tol, **options(network))
     for _ in range(ROUNDS):
         told = certificate(network.model, network.parts(descent.theta), reference)
         new = np.argsort(-told.slopes, kind="stable")[: max(NEW_UNITS, network.n_hidden)]
@@ -55,9 +92,9 @@ def rank_adapted(network, head, reference, *, tol, goal, **options):
             break
         if len(new) and told.gap > goal:
             network, theta = _with_more(network, descent.theta, told, new)
-            descent = replace(descent, theta=theta).followed_by(until_stalled(), network, **options)
+            descent = replace(descent, theta=theta).followed_by(until_stalled(), network, **options(network))
         exact = told.gap <= NEARLY or not len(new)
-        descent = descent.followed_by(newton_cg, network, tol=tol if exact else ROUGH, **options)
+        descent = descent.followed_by(newton_cg, network, tol=tol if exact else ROUGH, **options(network))
         network, theta = network.factored(descent.theta, network.n_hidden)
         descent = descent.moved(network, theta)
     return network, replace(descent, converged=descent.converged and told.gap <= goal)
