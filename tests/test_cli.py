@@ -141,10 +141,24 @@ def test_demo(capsys):
     out, err = capsys.readouterr()
     rows = out.splitlines()[-len(EXPERIMENTS) :]
     errors = [float(row.split()[-2]) for row in rows]
-    assert [row.split("(")[0].split()[-1] for row in rows] == [*["ProjectedReLURegressor"] * 2, "OneHiddenLayerReLU"]
+    networks = ["OneHiddenLayerReLU", "OneHiddenLayerNet", "QuadraticNet"]
+    assert [row.split("(")[0].split()[-1] for row in rows] == [*["ProjectedReLURegressor"] * 2, *networks]
     assert max(errors) < 1e-3
-    assert errors[2] < 1e-10
+    assert max(errors[2:]) < 1e-10
     assert err == ""
+
+
+def test_weight_decay_keeps_networks_from_fitting_the_noise_of_a_wide_table(write, tmp_path):
+    """Three weights of the quadratic network a row; y is a product of two columns, a third, and noise."""
+    rng = np.random.RandomState(0)
+    X = rng.randn(80, 20)
+    y = X[:, 0] * X[:, 1] + X[:, 2] + 0.3 * rng.randn(80)
+    lines = [",".join([f"x{j}" for j in range(20)] + ["y"])]
+    lines += [",".join(f"{cell:.6f}" for cell in (*x, target)) for x, target in zip(X, y, strict=True)]
+    path = write("\n".join(lines))
+    _, content = run_json(tmp_path, path, "--models", "quadratic-net,one-hidden-layer-net,ridge")
+    scores = {result["model"]: result["r2_mean"] for result in content["results"]}
+    assert min(scores["quadratic-net"], scores["one-hidden-layer-net"]) > scores["ridge"]
 
 
 # Small and large tables

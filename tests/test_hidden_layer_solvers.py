@@ -18,7 +18,7 @@ from skrelu.solvers.gradient import gradient_descent, largest_curvature
 from skrelu.solvers.hidden_layer import grown, polished, refined, widened
 from skrelu.solvers.loop import INTERRUPTED, Iterate, iterate
 from skrelu.solvers.newton import conjugate_gradients, newton_cg
-from skrelu.solvers.quasi_newton import _two_loops, quasi_newton
+from skrelu.solvers.quasi_newton import MEMORY, Steps, quasi_newton
 from skrelu.whitening import whitening
 
 
@@ -231,18 +231,24 @@ def test_quasi_newton_solves_a_quadratic_monotonically(condition):
     np.testing.assert_allclose(steps[-1].parameters, solution, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("n_pairs", [1, 2, 5])
-def test_the_two_loops_are_the_bfgs_updates_of_the_metric(n_pairs):
-    """``B+ = (I - s y' / s'y) B (I - y s' / s'y) + s s' / s'y``, the oldest pair first, as dense matrices."""
-    rng, H, B = np.random.default_rng(0), positive_definite(0, 7, 100.0), positive_definite(1, 7, 10.0)
-    dense, steps = B, []
-    for s in rng.standard_normal((n_pairs, 7)):
+@pytest.mark.parametrize("n_pairs", [0, 1, 2, 5, MEMORY + 1, 3 * MEMORY + 2])
+def test_the_product_is_that_of_the_bfgs_updates_of_the_metric(n_pairs):
+    """``B+ = (I - s y' / s'y) B (I - y s' / s'y) + s s' / s'y`` over the last pairs, the oldest first, densely."""
+    rng, size = np.random.default_rng(0), 40
+    H, B = positive_definite(0, size, 100.0), positive_definite(1, size, 10.0)
+    dense, steps, pairs = B, Steps(size), rng.standard_normal((n_pairs, size))
+    for s in pairs:
+        steps.add(s, H @ s)
+        steps.add(s, -H @ s)  # no positive curvature: left out
+    assert len(steps) == min(n_pairs, MEMORY)
+    for s in pairs[-MEMORY:]:
         y = H @ s
-        left = np.eye(7) - np.outer(s, y) / (s @ y)
+        left = np.eye(size) - np.outer(s, y) / (s @ y)
         dense = left @ dense @ left.T + np.outer(s, s) / (s @ y)
-        steps.append((s, y, s @ y))
-    g = rng.standard_normal(7)
-    np.testing.assert_allclose(_two_loops(g, steps, lambda q: B @ q), dense @ g, rtol=1e-10)
+    g = rng.standard_normal(size)
+    np.testing.assert_allclose(
+        steps.inverse_product(g, lambda q: B @ q), dense @ g, rtol=0, atol=1e-10 * np.abs(g).max()
+    )
 
 
 def test_quasi_newton_beats_gradient_descent_by_its_curvature():

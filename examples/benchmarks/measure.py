@@ -24,6 +24,7 @@ from skrelu.rows import Rows
 
 LAWS = ("Gaussian", "+-1", "+-(.5+U)")  # laws of the nonzero weights, in the order of the tables
 RECOVERED, EXACT = 1e-6, 1e-10  # relative errors that count as success
+NEAR = 1e-2  # relative error of the right network, not yet finished
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,21 @@ def successes(records):
     """Return e.g. "19/20 (18)": errors below `RECOVERED`, trials, errors below `EXACT`."""
     errors = np.array([record["error"] for record in records])
     return f"{np.sum(errors < RECOVERED)}/{len(errors)} ({np.sum(errors < EXACT)})"
+
+
+def quartiles(values):
+    """Return the median [quartiles]."""
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return f"{median:.2g} [{low:.2g}, {high:.2g}]"
+
+
+def success_cells(records):
+    """Return success, near successes, seconds, the largest, and seconds for a success."""
+    errors = np.array([record["error"] for record in records])
+    seconds = np.array([record["ms"] for record in records]) / 1e3
+    hits = np.sum(errors < RECOVERED)
+    counts = [f"{hits}/{len(errors)}", f"{np.sum(errors < NEAR)}/{len(errors)}"]
+    return [*counts, quartiles(seconds), f"{max(seconds):.2g}", f"{sum(seconds) / hits:.2g}" if hits else "-"]
 
 
 def milliseconds(records):

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 import network_peers as peers
 import numpy as np
-from measure import RECOVERED, Block, Contender, Table, group, race, say, time_ratio
+from measure import Block, Contender, Table, group, quartiles, race, say, success_cells, time_ratio
 
 from skrelu import OneHiddenLayerReLU
 from skrelu.datasets import OneHiddenLayerTeacher, make_one_hidden_layer
 from skrelu.metrics import recovery_error
-
-NEAR = 1e-2  # relative error of the right network, not yet finished
 
 
 @dataclass(frozen=True)
@@ -153,22 +151,8 @@ def net(options):
         reference = [record for record in members if record["ours"]]
         for (method,), own in group(members, "method").items():
             ratio = "" if own[0]["ours"] else time_ratio(reference, own)
-            table.rows.append([*map(str, setting), method, *_cells(own), ratio])
+            table.rows.append([*map(str, setting), method, *success_cells(own), ratio])
     return Block([table], records)
-
-
-def _cells(records):
-    """Return success, near successes, seconds, the largest, and seconds for a success."""
-    errors = np.array([record["error"] for record in records])
-    seconds = np.array([record["ms"] for record in records]) / 1e3
-    hits = np.sum(errors < RECOVERED)
-    counts = [f"{hits}/{len(errors)}", f"{np.sum(errors < NEAR)}/{len(errors)}"]
-    return [*counts, _quartiles(seconds), f"{max(seconds):.2g}", f"{sum(seconds) / hits:.2g}" if hits else "-"]
-
-
-def _quartiles(values):
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return f"{median:.2g} [{low:.2g}, {high:.2g}]"
 
 
 # An iteration of gradient descent ends the fit right after the start.
@@ -204,7 +188,7 @@ def net_start(options):
         errors = [record["error"] for record in members]
         low, median, high = np.percentile(errors, [25, 50, 75])
         cells = [f"{median:.3f}", f"[{low:.3f}, {high:.3f}]", f"{max(errors):.3f}", str(len(errors))]
-        table.rows.append([*map(str, setting), *cells, _quartiles([record["ms"] / 1e3 for record in members])])
+        table.rows.append([*map(str, setting), *cells, quartiles([record["ms"] / 1e3 for record in members])])
     return Block([table], records)
 
 
@@ -240,7 +224,7 @@ def net_noise(options):
         over = np.array([record["over_truth_start"] for record in members])
         cells = [f"{np.median([record['error'] for record in members]):.4f}", f"{np.median(over):.4f}"]
         cells += [f"{np.mean(over):.3f}", f"{max(over):.2f}", f"{np.sum(over <= 1.01)}/{len(over)}"]
-        table.rows.append([*map(str, setting), *cells, _quartiles([record["ms"] / 1e3 for record in members])])
+        table.rows.append([*map(str, setting), *cells, quartiles([record["ms"] / 1e3 for record in members])])
     sizes, order = list(NOISE_SETTINGS), [contender.name for contender in NOISE_CONTENDERS]
     table.rows.sort(key=lambda row: (sizes.index(tuple(map(int, row[:3]))), row[3], order.index(row[4])))
     return Block([table], records)

@@ -1,16 +1,20 @@
 """The cost of one pass over X, value and gradient of one ReLU or of a network, against what it must cost at least."""
 
 import warnings
+from functools import partial
 from unittest import mock
 
 import network_peers
 import numpy as np
+import quadratic_peers
 from measure import Block, Table, interleaved, say
 from sklearn.neural_network import MLPRegressor
 
 from skrelu import activations
-from skrelu.datasets import make_one_hidden_layer
+from skrelu.datasets import make_one_hidden_layer, make_quadratic
 from skrelu.networks import OneHiddenLayer, SingleReLU
+from skrelu.networks.quadratic import QuadraticModel, QuadraticNetwork
+from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.rows import BLOCK_BYTES, Rows
 from skrelu.whitening import whitening
 
@@ -123,13 +127,28 @@ def network_passes(options):
         "Fastest: ratio of the smallest times; median of the ratios within a round [quartiles]. Relaxed: with the "
         "linear part that most descents have. MLPRegressor: time of a fit by its passes.",
     )
+    return _against_products(options, "net-pass", table, _network_times)
+
+
+def quadratic_passes(options):
+    """Time of a pass of a quadratic network over that of its two matrix products."""
+    table = Table(
+        f"A pass of a quadratic network (value and gradient), {options.threads} thread(s)",
+        ["n", "d", "k", "dtype", "method", "ms, fastest", "ms, median", "this / products, fastest", "median"],
+        note="As above; the linear part is a row more in both products. All: the pass of the certificate, over the "
+        "second moment of the residual.",
+    )
+    return _against_products(options, "quad-pass", table, _quadratic_times)
+
+
+def _against_products(options, block, table, measured):
     records = []
     for n, d, k in NETWORK_SHAPES:
         for dtype in ("float64", "float32"):
             n_rows = n // 5 if options.quick else n
-            say(f"net-pass: {n_rows} x {d}, {k} units, {dtype}")
-            times = _network_times(n_rows, d, k, dtype, rounds=7 if options.quick else 25)
-            records.append(dict(block="net-pass", n=n_rows, d=d, k=k, dtype=dtype, threads=options.threads, ms=times))
+            say(f"{block}: {n_rows} x {d}, {k} units, {dtype}")
+            times = measured(n_rows, d, k, dtype, rounds=7 if options.quick else 25)
+            records.append(dict(block=block, n=n_rows, d=d, k=k, dtype=dtype, threads=options.threads, ms=times))
             products = np.array(times["products"])
             for name, ms in times.items():
                 low, median, high = np.percentile(np.array(ms) / products, [25, 50, 75])
@@ -162,6 +181,26 @@ def _network_times(n, d, k, dtype, rounds):
     }
     times = interleaved(list(contenders.values()), rounds)
     times[:, -1] /= n_passes
+    return dict(zip(contenders, times.T.tolist(), strict=True))
+
+
+def _quadratic_times(n, d, k, dtype, rounds):
+    """Return the milliseconds of a pass of each contender, by name."""
+    X, y, teacher = make_quadratic(n, d, k, return_teacher=True, random_state=0)
+    X, y, signs = X.astype(dtype), y.astype(dtype), teacher.output_coef_
+    W, contenders = np.random.default_rng(0).standard_normal((k, d)) / np.sqrt(d), {}
+    contenders["products"] = _bare_products(X, W.astype(dtype))
+    for name, linear in (("ours", True), ("ours, no linear part", False)):
+        rows = Rows(X, y)
+        model = QuadraticModel.of(rows, fit_linear=linear, fit_intercept=linear, alpha=0.0, positive=False)
+        network = QuadraticNetwork(model, signs)
+        theta = network.pack(W, np.zeros(model.n_head))
+        contenders[name] = partial(network.value_and_gradient, theta)
+    form = QuadraticForm(model)
+    contenders["ours, all"] = partial(form.moments, *network.parts(theta))
+    arguments = W.astype(dtype).ravel(), X, y, signs.astype(dtype)
+    contenders["hand-written, no linear part, no blocks"] = partial(quadratic_peers.loss_and_gradient, *arguments)
+    times = interleaved(list(contenders.values()), rounds)
     return dict(zip(contenders, times.T.tolist(), strict=True))
 
 

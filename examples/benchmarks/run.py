@@ -1,4 +1,4 @@
-"""One structured ReLU, and one hidden layer of ReLUs, against their peers.
+"""One structured ReLU, one hidden layer of ReLUs or of other activations, and quadratic networks, against their peers.
 
 One command: ``python examples/benchmarks/run.py`` (see README.md).
 """
@@ -11,10 +11,12 @@ import time
 
 import numpy as np
 import one_hidden_layer
+import quadratic
 import single_relu
+import smooth
 from measure import machine, say
 from memory import memory
-from passes import network_passes, passes
+from passes import network_passes, passes, quadratic_passes
 from report import curves, plot, show
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +32,9 @@ BLOCKS = {
     "net": one_hidden_layer.net,
     "net-noise": one_hidden_layer.net_noise,
     "net-pass": network_passes,
+    "quad": quadratic.quad,
+    "smooth": smooth.smooth,
+    "quad-pass": quadratic_passes,
 }
 
 
@@ -41,7 +46,7 @@ def parse(arguments=None):
         "--only", nargs="+", choices=BLOCKS, default=list(BLOCKS), help="blocks to run (default all)", metavar="NAME"
     )
     parser.add_argument("--threads", type=int, default=1, help="of the linear algebra (default 1)")
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under three minutes")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in under four minutes")
     parser.add_argument("--json", help="file for all records, with versions and the machine")
     parser.add_argument("--plot", help="file for the picture: success rate against n")
     options = parser.parse_args(arguments)

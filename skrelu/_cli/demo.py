@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from skrelu import OneHiddenLayerReLU, ProjectedReLURegressor
+from skrelu import OneHiddenLayerNet, OneHiddenLayerReLU, ProjectedReLURegressor, QuadraticNet
 from skrelu._cli.console import print_table, progress, say
 from skrelu.constraints import L0Ball, L1Ball
-from skrelu.datasets import make_one_hidden_layer, make_relu_regression
+from skrelu.datasets import make_one_hidden_layer, make_quadratic, make_relu_regression
 from skrelu.metrics import recovery_error
 
 HEADER = ("planted network and estimator", "rows", "columns", "relative error", "fit seconds")
@@ -61,6 +61,26 @@ EXPERIMENTS = (
         lambda teacher: OneHiddenLayerReLU(5, random_state=0),
         "hidden_coef_",
     ),
+    Experiment(
+        "4 tanh units, OneHiddenLayerNet(4)",
+        partial(
+            make_one_hidden_layer,
+            n_samples=1000,
+            n_features=20,
+            n_hidden=4,
+            activation="tanh",
+            output_weights="positive",  # tanh is odd: a unit may be turned over together with its output weight
+            return_teacher=True,
+        ),
+        lambda teacher: OneHiddenLayerNet(4, activation="tanh", random_state=0),
+        "hidden_coef_",
+    ),
+    Experiment(
+        "5 quadratic units of either sign, QuadraticNet(5)",
+        partial(make_quadratic, n_samples=1000, n_features=50, n_hidden=5, return_teacher=True),
+        lambda teacher: QuadraticNet(5, random_state=0),
+        "matrix_",
+    ),
 )
 
 
@@ -83,5 +103,9 @@ def run(experiment, seed):
     start = time.perf_counter()
     estimator.fit(X, y)
     seconds = time.perf_counter() - start
-    error = recovery_error(getattr(teacher, experiment.weights), getattr(estimator, experiment.weights))
+    planted, found = (getattr(model, experiment.weights) for model in (teacher, estimator))
+    if experiment.weights == "matrix_":
+        # Its rows are no units, which would be matched.
+        planted, found = planted.ravel(), found.ravel()
+    error = recovery_error(planted, found)
     return experiment.name, str(X.shape[0]), str(X.shape[1]), f"{error:.1e}", f"{seconds:.3f}"

@@ -3,6 +3,7 @@
 from itertools import count
 
 import numpy as np
+from scipy.linalg.blas import dtrsv
 
 from skrelu.solvers.loop import Iterate
 
@@ -24,25 +25,22 @@ def quasi_newton(network, theta):
     theta : ndarray
     """
     value, gradient = network.value_and_gradient(theta)
-    steps: list = []
-    metric = network.metric(theta)
+    steps, metric = Steps(len(theta)), network.metric(theta)
     for t in count(1):
-        direction = _two_loops(gradient, steps, metric)
+        direction = steps.inverse_product(gradient, metric)
         slope = gradient @ direction
         criterion = float(max(gradient @ metric(gradient), 0.0) ** 0.5)
         trial = _backtracked(network, theta, value, direction, slope) if slope > 0 else None
-        if trial is None and steps:
+        if trial is None and len(steps):
             # Curvatures of another region, or of the other side of a kink.
-            steps, metric = [], network.metric(theta)
+            steps, metric = Steps(len(theta)), network.metric(theta)
             yield Iterate(theta, value, criterion)
             continue
         if trial is None:
             yield Iterate(theta, value, criterion, finished="no step lowers the objective further")
             return
         new_theta, new_value, new_gradient = trial
-        s, y = new_theta - theta, new_gradient - gradient
-        if s @ y > 1e-10 * np.linalg.norm(s) * np.linalg.norm(y):
-            steps = [*steps[1 - MEMORY :], (s, y, s @ y)]
+        steps.add(new_theta - theta, new_gradient - gradient)
         theta, value, gradient = new_theta, new_value, new_gradient
         if t % REFRESH == 0:
             metric = network.metric(theta)
@@ -50,17 +48,54 @@ def quasi_newton(network, theta):
         yield Iterate(theta, value, criterion, finished=zero)
 
 
-def _two_loops(gradient, steps, metric):
-    """Return the inverse of the L-BFGS matrix times the gradient."""
-    q, shares = gradient.copy(), []
-    for s, y, sy in reversed(steps):
-        share = (s @ q) / sy
-        q -= share * y
-        shares.append(share)
-    q = metric(q)
-    for (s, y, sy), share in zip(steps, reversed(shares), strict=True):
-        q += (share - (y @ q) / sy) * s
-    return q
+class Steps:
+    """The last `MEMORY` steps s_i and changes y_i of the gradient, as the rows of S and Y, and ``s_i' y_j``.
+
+    Parameters
+    ----------
+    n_weights : int
+    """
+
+    def __init__(self, n_weights):
+        # Twice the rows, lest every new pair move all others.
+        self._S, self._Y = np.empty((2, 2 * MEMORY, n_weights))
+        self._products = np.zeros((2 * MEMORY, 2 * MEMORY))
+        self._window = slice(0, 0)
+
+    def __len__(self):
+        return self._window.stop - self._window.start
+
+    def add(self, s, y):
+        """Add a pair, unless the curvature along s is not positive; the oldest goes if there are `MEMORY`."""
+        if s @ y <= 1e-10 * np.linalg.norm(s) * np.linalg.norm(y):
+            return
+        start, end = self._window.start, self._window.stop
+        if end == len(self._S):
+            kept = slice(end - MEMORY + 1, end)
+            start, end = 0, MEMORY - 1
+            self._S[:end], self._Y[:end] = self._S[kept], self._Y[kept]
+            self._products[:end, :end] = self._products[kept, kept]
+        self._window = window = slice(max(start, end + 1 - MEMORY), end + 1)
+        self._S[end], self._Y[end] = s, y
+        self._products[window, end] = self._S[window] @ y
+
+    def inverse_product(self, gradient, metric):
+        """Return the inverse of the L-BFGS matrix times the gradient.
+
+        With R the upper triangle of ``S Y'``, D its diagonal and H the inverse of the metric it is
+
+        ``H q + S' b``,    ``q = g - Y' a``,    ``R a = S g``,    ``R' b = D a - Y H q``:
+
+        the two loops over the pairs (J. Nocedal 1980), each as a triangular system.
+        """
+        if not len(self):
+            return metric(gradient)
+        S, Y = self._S[self._window], self._Y[self._window]
+        R = np.asfortranarray(self._products[self._window, self._window])
+        a = dtrsv(R, S @ gradient)
+        step = metric(gradient - a @ Y)
+        b = dtrsv(R, R.diagonal() * a - Y @ step, trans=1)
+        return step + b @ S
 
 
 def _backtracked(network, theta, value, direction, slope):
