@@ -6,6 +6,8 @@ import numpy as np
 
 from skrelu.networks.quadratic_form import QuadraticForm
 
+ROUNDING = 100  # eps, relative to the root mean square of the residual: second moments of it below are zero
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -51,7 +53,7 @@ def certificate(model, parts, reference):
         there are a linear part and an intercept. gap is the spectral norm of the matrix of all three,
         ``[[G, g], [g', sum_i s_i r_i]]``, over `reference`. With positive output weights an optimum has ``G >= 0`` and
         ``<G, M> = 0``: the gap is ``max(0, -lambda_min(G)) + |<G, M>| / tr M``, and the norm of the other two, over
-        `reference`. If r is zero to rounding, the gap is 0.
+        `reference`. If r is zero to rounding, the gap is 0. A reference below sqrt(eps) counts as that.
     alpha > 0
         The dual objective of ``u = tau r`` is ``D = -tau^2 (|r|^2 + |g|^2 / alpha) / 2 - tau <r, y - c>``, norms and
         products weighted by s, g the gradient with respect to beta in the metric S^-1. It is a lower bound of P for
@@ -85,7 +87,7 @@ def certificate(model, parts, reference):
     slope = -target - abs(total) * model.fit_intercept
     tau = min(half / norm if norm > 0 else np.inf, max(slope, 0.0) / quadratic if quadratic > 0 else 0.0)
     dual = tau * slope - tau**2 * quadratic / 2
-    gap = (primal - dual) / primal if primal > 0 else 0.0
+    gap = 0.0 if model.is_lowest(primal) else (primal - dual) / primal
     slopes = (-values if model.positive else np.abs(values)) - half
     return Certificate(float(gap), slopes, half, vectors.T @ model.inverse_root, _outputs(model, values))
 
@@ -105,7 +107,10 @@ def _without_penalty(model, M, moments, reference):
         size = max(0.0, -values[0]) + slack + np.linalg.norm(ends)
     else:
         size = np.max(np.abs(np.linalg.eigvalsh(np.block([[G, ends[:-1, None]], [ends[None]]]))))
-    unit = max(reference, np.finfo(float).tiny)
-    gap = 0.0 if model.is_lowest(loss) else size / unit
+    eps = float(np.finfo(model.rows.dtype).eps)
+    unit = max(reference, eps**0.5)
+    # Where the columns leave nothing to M, G is rounding, as it is where there is no residual.
+    zero = model.is_lowest(loss) or size <= ROUNDING * eps * (2 * loss) ** 0.5
+    gap = 0.0 if zero else size / unit
     slopes = -values if model.positive else np.abs(values)
     return Certificate(float(gap), slopes, unit, vectors.T, _outputs(model, values))

@@ -98,9 +98,10 @@ class QuadraticNet(NetworkRegressor):
         ``(P - D) / P``, P the objective and D a lower bound of it by duality: the share of the objective that could at
         most be gained. For alpha = 0 it is the gradient of the convex problem in the whitened metric, relative to the
         one at M = 0: the spectral norm of ``[[G, g], [g', h]]`` with ``G = sum_i s_i r_i x_i x_i'`` of the whitened x,
-        r = f - y, ``g = sum_i s_i r_i x_i`` and ``h = sum_i s_i r_i`` (0 where there is no b or c), over |G| at M = 0
-        with the best b and c. With positive outputs the norm is ``max(0, -lambda_min(G)) + |<G, M>| / tr M + |(g, h)|``
-        instead. It is 0 if the residual is zero to rounding.
+        r = f - y, ``g = sum_i s_i r_i x_i`` and ``h = sum_i s_i r_i`` (0 where there is no b or c), over ``|G|`` at
+        M = 0 with the best b and c, or the square root of eps of the dtype if that is more. With positive outputs the
+        norm is ``max(0, -lambda_min(G)) + |<G, M>| / tr M + |(g, h)|`` instead. It is 0 if the residual is zero to
+        rounding.
     certified_ : bool
         Whether that is at most `tol`: the fit is a global optimum.
     alpha_ : float
@@ -323,9 +324,9 @@ class QuadraticNet(NetworkRegressor):
             form = QuadraticForm(model)
             return quadratic.least_squares(form, tol=tol, **self._watched(form, tasks))
         head = model.packed_head(*moments[1:])
-        network, theta = quadratic.proximal_start(model, head, max_iter=self.max_iter, verbose=self.verbose)
+        network, descent = quadratic.proximal_start(model, head, max_iter=self.max_iter, verbose=self.verbose)
         options = partial(self._watched, tasks=tasks)
-        return quadratic.rank_adapted(network, theta, reference, goal=goal, tol=tol, options=options)
+        return quadratic.rank_adapted(network, descent, reference, goal=goal, tol=tol, options=options)
 
     def _low_rank(self, network, theta, rng, tasks):
         """Return (network, descent) of at most n_hidden units."""
@@ -368,7 +369,7 @@ class QuadraticNet(NetworkRegressor):
 
     def _store(self, model, network, descent, reference):
         attributes, dtype = self._attributes(network, descent.theta), model.rows.dtype
-        unit = network.model.target_scale**2
+        unit = network.model.target_scale * network.model.target_scale  # of floats, ** raises where it overflows
         self.loss_ = network.loss(descent.theta) * unit
         if not np.isfinite(self.loss_) or not np.all(np.isfinite(attributes["matrix_"])):
             raise ValueError(f"X or y: squares of their entries overflow {dtype}; rescale them")
@@ -389,7 +390,7 @@ class QuadraticNet(NetworkRegressor):
             told = (
                 f"not certified: optimality_gap_ = {self.optimality_gap_:.3g} > {goal:.3g}, there are better networks"
             )
-            if not self._is_gd and self._is_convex(model):
-                self.converged_ = False
+        if not self._is_gd and self._is_convex(model) and not descent.interrupted:
+            self.converged_ = self.certified_
         self.stop_reason_ = f"{descent.stop_reason}; {told}"
         self._warn_unless_converged(self.stop_reason_, "Raise max_iter or tol, or standardise the columns")

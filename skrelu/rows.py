@@ -140,17 +140,17 @@ def _deviations(X, s, mean, unit):
 
 
 def column_blocks(X, basis):
-    """Yield (rows, dense ``X_rows B``) over a block X; an integer array B names columns of X.
+    """Yield (rows, dense ``X_rows B``) over a block X; an integer array B names columns of X, None stands for all.
 
     A dense block is one piece; a sparse one comes in pieces of at most `BLOCK_BYTES`.
     """
     names = isinstance(basis, np.ndarray) and basis.dtype.kind == "i"
     if not sparse.issparse(X):
-        yield slice(None), X[:, basis] if names else X @ basis
+        yield slice(None), X if basis is None else X[:, basis] if names else X @ basis
         return
-    X, n_columns = X.tocsr(), len(basis) if names else basis.shape[1]
+    X, n_columns = X.tocsr(), X.shape[1] if basis is None else len(basis) if names else basis.shape[1]
     step = max(8, BLOCK_BYTES // max(1, n_columns * X.dtype.itemsize))
     for i in range(0, X.shape[0], step):
         piece = slice(i, i + step)
-        product = X[piece][:, basis] if names else X[piece] @ basis
+        product = X[piece] if basis is None else X[piece][:, basis] if names else X[piece] @ basis
         yield piece, product.toarray() if sparse.issparse(product) else product

@@ -144,7 +144,7 @@ def spectral_start(model):
 def quadratic_start(model, moments, n_units, rng, *, init="spectral"):
     """Return (network, theta) of the terms of M with the largest eigenvalues, or of small random units.
 
-    Random ones have outputs of the same signs. Units beyond the number of columns are random, of alternating signs.
+    Random ones have outputs of the same signs. Units beyond the number of columns are random, of either sign.
 
     Parameters
     ----------
@@ -161,7 +161,9 @@ def quadratic_start(model, moments, n_units, rng, *, init="spectral"):
     order = np.argsort(-np.abs(values), kind="stable")[:n_units]
     extra = n_units - len(order)
     v = np.where(values[order] < 0, -1.0, 1.0)
-    v = np.append(v, np.where((np.arange(extra) % 2 == 0) | model.positive, 1.0, -1.0))
+    # Half of all units of either sign, where there are enough others: what the theorem asks for.
+    n_negative = 0 if model.positive else np.clip(n_units // 2 - np.sum(v < 0), 0, extra)
+    v = np.append(v, np.where(np.arange(extra) < extra - n_negative, 1.0, -1.0))
     W = small_units(model, n_units, rng)
     if init == "spectral":
         W[: len(order)] = (np.abs(values[order]) ** 0.5 * vectors[:, order]).T

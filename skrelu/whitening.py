@@ -62,9 +62,11 @@ class Whitening:
 
     def whitened(self, X):
         """Yield (rows, x~ of these rows (n, size)) over the pieces of a block X."""
-        for piece, XT in column_blocks(X, np.arange(X.shape[1]) if self.columns.ndim == 1 else self._cast(X.dtype)):
-            white = XT * self.columns if self.columns.ndim == 1 else XT
-            yield piece, white - self.pull_back(self.center[None]).astype(X.dtype)
+        center = self.pull_back(self.center[None]).astype(X.dtype)
+        for piece, XT in column_blocks(X, None if self.columns.ndim == 1 else self._cast(X.dtype)):
+            white = XT * self.columns.astype(X.dtype) if self.columns.ndim == 1 else XT
+            white -= center
+            yield piece, white
 
     def projected(self, X, basis):
         """Yield (rows, ``x~ B`` of these rows) over the pieces of a block X, B (size, k)."""

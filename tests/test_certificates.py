@@ -501,7 +501,7 @@ def test_the_solver_comes_to_the_optimum_of_the_slow_one(kind, positive, n):
     reference = reference_norm(model, beta, mean)
     empty, head = QuadraticNetwork(model, np.zeros(0)), model.packed_head(beta, mean)
     network, run = rank_adapted(
-        empty, head, reference, goal=1e-9, tol=1e-11, options=lambda network: {"max_iter": 2000}
+        empty, Descent(head), reference, goal=1e-9, tol=1e-11, options=lambda network: {"max_iter": 2000}
     )
     parts = model.user(*network.parts(run.theta))
     assert run.converged
@@ -529,7 +529,8 @@ def test_proximal_steps_come_to_the_same_optimum(kind, positive):
     assert len(run.loss_curve) < 5000
     # A start for the network: as good as its tolerance, and orthogonal.
     _, beta, mean = spectral_start(model)
-    network, theta = proximal_start(model, model.packed_head(beta, mean), max_iter=1000)
+    network, start = proximal_start(model, model.packed_head(beta, mean), max_iter=1000)
+    theta = start.theta
     assert convex.objective(*model.user(*network.parts(theta))) == pytest.approx(lowest, rel=1e-4)
     assert not positive or np.all(network.output == 1)
     assert network.n_hidden == np.linalg.matrix_rank(network.parts(theta)[0], tol=1e-9)

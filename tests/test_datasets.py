@@ -6,7 +6,13 @@ import pytest
 from scipy import sparse, stats
 
 from skrelu.activations import Activation, relu, tanh
-from skrelu.datasets import OneHiddenLayerTeacher, make_one_hidden_layer, make_relu_regression
+from skrelu.datasets import (
+    OneHiddenLayerTeacher,
+    QuadraticTeacher,
+    make_one_hidden_layer,
+    make_quadratic,
+    make_relu_regression,
+)
 
 
 def assert_mean_within_5_standard_errors(values, expected):
@@ -281,3 +287,129 @@ def test_one_hidden_layer_teacher_is_frozen_and_pickles():
 def test_one_hidden_layer_refuses(parameters, message):
     with pytest.raises(ValueError, match=message):
         make_one_hidden_layer(**parameters)
+
+
+# Quadratic
+
+
+def test_quadratic_shapes_and_defaults():
+    X, y, teacher = make_quadratic(return_teacher=True, random_state=0)
+    assert X.shape == (1000, 20)
+    assert y.shape == (1000,)
+    assert X.dtype == y.dtype == np.float64
+    assert teacher.hidden_coef_.shape == (3, 20)
+    assert teacher.matrix_.shape == (20, 20)
+    assert teacher.intercept_ == 0
+    np.testing.assert_array_equal(teacher.coef_, np.zeros(20))
+    np.testing.assert_allclose(np.linalg.norm(teacher.hidden_coef_, axis=1), 1, rtol=1e-15)
+    assert stats.kstest(X.ravel(), "norm").pvalue > 1e-3
+
+
+def test_quadratic_output_weights():
+    signed, positive = (
+        make_quadratic(1, 2, 1000, output_weights=kind, return_teacher=True, random_state=0)[2]
+        for kind in ("signed", "positive")
+    )
+    np.testing.assert_array_equal(np.unique(signed.output_coef_), [-1, 1])
+    assert stats.binomtest(int((signed.output_coef_ > 0).sum()), 1000).pvalue > 1e-3
+    np.testing.assert_array_equal(positive.output_coef_, np.ones(1000))
+    np.testing.assert_array_equal(positive.hidden_coef_, signed.hidden_coef_)
+
+
+def test_quadratic_responses_are_recomputed_from_both_formulas():
+    b = np.array([1.0, -2.0, 0.0, 0.5])
+    X, y, teacher = make_quadratic(50, 4, 3, linear_coef=b, output_bias=-2.0, return_teacher=True, random_state=1)
+    units = list(zip(teacher.output_coef_, teacher.hidden_coef_, strict=True))
+    np.testing.assert_allclose(y, [-2.0 + b @ x + sum(v * (w @ x) ** 2 for v, w in units) for x in X], atol=1e-13)
+    np.testing.assert_allclose(y, [x @ teacher.matrix_ @ x + b @ x - 2.0 for x in X], atol=1e-13)
+    np.testing.assert_array_equal(teacher.predict(X), y)
+    np.testing.assert_allclose(teacher.predict(sparse.csr_array(X)), y, atol=1e-13)
+    np.testing.assert_allclose(teacher.predict(sparse.csc_matrix(X)), y, atol=1e-13)
+    np.testing.assert_allclose(teacher.matrix_, teacher.matrix_.T, rtol=0, atol=1e-16)
+
+
+def test_quadratic_moments_are_those_of_the_docstring():
+    """E[y] = c + tr M, E[y x] = b, E[y (x x' - I)] = 2 M: along a direction and between two."""
+    b = np.array([0.5, 0.0, -1.0])
+    X, y, teacher = make_quadratic(
+        40_000, 3, 2, linear_coef=b, output_bias=1.0, noise=0.3, return_teacher=True, random_state=0
+    )
+    assert_mean_within_5_standard_errors(y, 1.0 + np.trace(teacher.matrix_))
+    for j in range(3):
+        assert_mean_within_5_standard_errors(y * X[:, j], b[j])
+        for k in range(3):
+            assert_mean_within_5_standard_errors(y * (X[:, j] * X[:, k] - (j == k)), 2 * teacher.matrix_[j, k])
+
+
+def test_quadratic_given_weights_are_used_as_they_are_and_copied():
+    W, v, b = np.array([[3.0, 0.0], [0.0, -4.0], [1.0, 1.0]]), np.array([2.0, -1.0, 0.5]), np.array([1.0, -1.0])
+    X, y, teacher = make_quadratic(7, coef=W, output_coef=v, linear_coef=b, return_teacher=True, random_state=0)
+    assert X.shape == (7, 2)
+    for given, kept in ((W, teacher.hidden_coef_), (v, teacher.output_coef_), (b, teacher.coef_)):
+        np.testing.assert_array_equal(kept, given)
+        given[0] = 100.0
+    np.testing.assert_array_equal(teacher.predict(X), y)
+    np.testing.assert_allclose(teacher.matrix_, [[18.5, 0.5], [0.5, -15.5]], rtol=1e-15)
+
+
+def test_quadratic_noise():
+    X, y, teacher = make_quadratic(5000, noise=0.25, return_teacher=True, random_state=0)
+    residual = (y - teacher.predict(X)) / 0.25
+    assert stats.kstest(residual, "norm").pvalue > 1e-3
+    assert np.max(np.abs(X.T @ residual)) / np.sqrt(5000) < 5
+
+
+def test_quadratic_streams():
+    drawn = {"noise": 1.0, "return_teacher": True, "random_state": 7}
+    X, y, teacher = make_quadratic(20, 5, **drawn)
+    again = make_quadratic(20, 5, **drawn)
+    np.testing.assert_array_equal(again[0], X)
+    np.testing.assert_array_equal(again[1], y)
+    large = make_quadratic(50, 5, **drawn)
+    np.testing.assert_array_equal(large[0][:20], X)
+    np.testing.assert_array_equal(large[2].hidden_coef_, teacher.hidden_coef_)
+    np.testing.assert_allclose(large[1][:20], y, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(make_quadratic(20, 5, random_state=7)[0], X)
+    given = make_quadratic(20, coef=np.ones((3, 5)), linear_coef=np.ones(5), output_bias=3.0, **drawn)
+    np.testing.assert_array_equal(given[0], X)
+    np.testing.assert_array_equal(given[2].output_coef_, teacher.output_coef_)
+    np.testing.assert_allclose(given[1] - given[2].predict(X), y - teacher.predict(X), atol=1e-13)
+    given = make_quadratic(20, 5, output_coef=np.ones(3), **drawn)
+    np.testing.assert_array_equal(given[0], X)
+    np.testing.assert_array_equal(given[2].hidden_coef_, teacher.hidden_coef_)
+    assert not np.array_equal(make_quadratic(20, 5, random_state=8)[0], X)
+
+
+def test_quadratic_teacher_is_frozen_and_pickles():
+    X, y, teacher = make_quadratic(20, 5, return_teacher=True, random_state=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        teacher.intercept_ = 1.0
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(teacher)).predict(X), y)
+    with pytest.raises(ValueError, match="X has 4 columns, the teacher expects 5"):
+        teacher.predict(X[:, :4])
+    with pytest.raises(ValueError, match="X contains NaN"):
+        teacher.predict(np.full((2, 5), np.nan))
+    assert QuadraticTeacher(np.eye(2), np.ones(2), np.zeros(2), 1.0).predict([[3.0, 4.0]]) == [26.0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_samples": 0}, "n_samples must be an integer >= 1, got 0"),
+        ({"n_features": 2.0}, "n_features must be an integer >= 1, got 2.0"),
+        ({"n_hidden": 0}, "n_hidden must be an integer >= 1, got 0"),
+        ({"output_weights": "mixed"}, 'output_weights must be "signed" or "positive", got \'mixed\''),
+        ({"noise": -0.1}, "noise must be a finite number >= 0, got -0.1"),
+        ({"noise": np.nan}, "noise must be a finite number, got nan"),
+        ({"output_bias": np.inf}, "output_bias must be a finite number, got inf"),
+        ({"linear_coef": np.ones(3)}, r"linear_coef must be a vector of 20 entries, got shape \(3,\)"),
+        ({"linear_coef": [np.nan] * 20}, "linear_coef contains NaN"),
+        ({"output_coef": np.ones(4)}, r"output_coef must be a vector, one entry for each of 3 units, got shape \(4,\)"),
+        ({"coef": np.ones(3)}, r"coef must be a matrix, one unit a row, got shape \(3,\)"),
+        ({"coef": [[1.0, np.nan]]}, "coef contains NaN"),
+        ({"coef": np.ones((2, 3)), "linear_coef": np.zeros(2)}, "a vector of 3 entries"),
+    ],
+)
+def test_quadratic_refuses(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make_quadratic(**parameters)

@@ -263,11 +263,11 @@ def solved(model, goal=1e-8, tol=1e-10, max_iter=2000, start="none", **options):
     """The network, the descent and the certificate, from no units or from proximal steps."""
     _, beta, mean = spectral_start(model)
     reference = reference_norm(model, beta, mean)
-    network, theta = QuadraticNetwork(model, np.zeros(0)), model.packed_head(beta, mean)
+    network, first = QuadraticNetwork(model, np.zeros(0)), Descent(model.packed_head(beta, mean))
     if start == "proximal":
-        network, theta = proximal_start(model, theta, max_iter=max_iter)
+        network, first = proximal_start(model, first.theta, max_iter=max_iter)
     options = {"max_iter": max_iter, **options}
-    network, run = rank_adapted(network, theta, reference, goal=goal, tol=tol, options=lambda network: dict(options))
+    network, run = rank_adapted(network, first, reference, goal=goal, tol=tol, options=lambda network: dict(options))
     return network, run, certificate(model, network.parts(run.theta), reference)
 
 
@@ -395,12 +395,12 @@ def test_beyond_the_columns_of_proximal_steps_the_start_has_no_units(monkeypatch
     model = model_of(X, y, alpha=0.01 * np.std(y))
     _, beta, mean = spectral_start(model)
     head = model.packed_head(beta, mean)
-    network, theta = proximal_start(model, head, max_iter=1000)
+    network, _ = proximal_start(model, head, max_iter=1000)
     assert network.n_hidden > 1
     monkeypatch.setattr(quadratic_solvers, "PROXIMAL_COLUMNS", 5)
-    network, theta = proximal_start(model, head, max_iter=1000)
+    network, first = proximal_start(model, head, max_iter=1000)
     assert network.n_hidden == 0
-    np.testing.assert_array_equal(theta, head)
+    np.testing.assert_array_equal(first.theta, head)
 
 
 def test_added_units_have_the_sizes_of_least_squares_along_their_squares():
@@ -584,7 +584,7 @@ def test_wide_networks_have_outputs_of_either_sign_that_are_admissible(monkeypat
         model, _ = planted(0, 200, 10, k, positive)
         for attempt in range(3):
             network, run = quadratic_solvers._from_wide(
-                model, k, attempt, np.random.RandomState(0), np.inf, dict(options)
+                model, k, attempt, 1.0, np.random.RandomState(0), np.inf, dict(options)
             )
             assert network.n_hidden <= k
             assert run.objective == pytest.approx(network.value_and_gradient(run.theta)[0], rel=1e-12)
@@ -599,7 +599,7 @@ def test_wide_networks_find_what_the_spectral_start_does_not(positive):
     for seed in range(6):
         model, _ = planted(seed, 150, 20, 5, positive)
         network, run = quadratic_solvers._from_wide(
-            model, 5, 0, np.random.RandomState(seed), np.inf, {"max_iter": 1000, "verbose": 0}
+            model, 5, 0, 1.0, np.random.RandomState(seed), np.inf, {"max_iter": 1000, "verbose": 0}
         )
         count += network.is_lowest(run.objective)
     assert count >= 5

@@ -222,17 +222,15 @@ class QuadraticNetwork:
         return stacked.astype(dtype), np.append(-shift[:-1], c - shift[-1]).astype(dtype)[:, None]
 
     def _forward(self, X, y, W, b):
-        """Return the inputs of the units (k, n_rows), times their v, and the residual."""
+        """Return the inputs of the units, and a last row for the linear part if there is one, and the residual."""
         k = self.n_hidden
-        linear = k + 1 if self.model.fit_linear else k
+        linear = k + self.model.fit_linear
         Z = products(X, W[:linear])
         Z += b[:linear]
-        units = Z[:k]
-        signed = units * self.output[:, None].astype(Z.dtype)
-        residual = np.einsum("ij,ij->j", signed, units)
+        residual = self.output.astype(Z.dtype) @ (Z[:k] * Z[:k])
         residual += Z[k] if self.model.fit_linear else b[k]
         residual -= y / y.dtype.type(self.model.target_scale)
-        return units, signed, residual
+        return Z, residual
 
     def value_and_gradient(self, theta):
         """Return the objective and its gradient; one pass."""
@@ -249,21 +247,21 @@ class QuadraticNetwork:
         return self.variant(alpha=0.0).value_and_gradient(theta)[0]
 
     def _block_gradient(self, X, y, s, W, b):
-        _, signed, residual = self._forward(X, y, W, b)
+        Z, residual = self._forward(X, y, W, b)
         g = s * residual
-        signed *= g
-        return 0.5 * float(g @ residual), *self._sums(X, signed, g)
+        Z[: self.n_hidden] *= g
+        return 0.5 * float(g @ residual), *self._sums(X, Z, g)
 
     def _sums(self, X, G, g):
-        """Return the sums of ``G x'`` and G over the rows of a block, the linear part last, in float64."""
-        G = np.vstack([G, g]) if self.model.fit_linear else G
+        """Return the sums of ``G x'`` and G over the rows of a block, the linear part last, in float64; G changes."""
+        G[self.n_hidden :] = g
         return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum())
 
     def _pull_back(self, G, g_bias, g_c):
         """Return the gradient with respect to theta from the `_sums`."""
         G, k = self.whitening.pull_back(G - np.outer(g_bias, self.whitening.center)), self.n_hidden
         beta = G[k] if self.model.fit_linear else None
-        return self.pack(2 * G[:k], self.model.packed_head(beta, g_c))
+        return self.pack(2 * self.output[:, None] * G[:k], self.model.packed_head(beta, g_c))
 
     def _penalty_terms(self, theta):
         """Return the penalty and its gradient, which of a quadratic function is also its Hessian times theta."""
@@ -298,17 +296,20 @@ class QuadraticNetwork:
         """Return the function ``d -> H d``, H the Hessian, one pass each."""
         W, _, _ = self.unpack(theta)
         stacked = self._stacked(W, *self.model.head(theta))
-        v = self.output[:, None].astype(self.rows.dtype)
+        v = self.output.astype(self.rows.dtype)
 
         def f(X, y, s, W, b, dW, db):
-            _, signed, residual = self._forward(X, y, W, b)
+            Z, residual = self._forward(X, y, W, b)
             k, linear = self.n_hidden, self.n_hidden + self.model.fit_linear
             dZ = products(X, dW[:linear])
             dZ += db[:linear]
-            change = 2 * np.einsum("ij,ij->j", signed, dZ[:k])
+            change = 2 * v @ (Z[:k] * dZ[:k])
             change += dZ[k] if self.model.fit_linear else db[k]
             g = s * change
-            return self._sums(X, signed * g + v * dZ[:k] * (s * residual), g)
+            Z *= g
+            dZ *= s * residual
+            Z += dZ
+            return self._sums(X, Z, g)
 
         def product(direction):
             dW, _, _ = self.unpack(direction)

@@ -63,13 +63,13 @@ def gradient_descent(network, theta, *, step_size, curvature=None):
     """
     factor, adaptive = (1.0, True) if step_size == "auto" else (step_size, False)
     curvature = largest_curvature(network, theta) if curvature is None else curvature
-    mu = factor / curvature if curvature > 0 else factor
+    mu, rounding = factor / curvature if curvature > 0 else factor, 10 * float(np.finfo(theta.dtype).eps)
     value, gradient = network.value_and_gradient(theta)
     while True:
         for _ in range(HALVINGS):
             new = theta - mu * gradient
             new_value, new_gradient = network.value_and_gradient(new)
-            if not adaptive or new_value <= value:
+            if not adaptive or new_value <= value * (1 + rounding):
                 break
             mu /= 2
         before, after = (network.unpack(x)[0][:, : network.whitening.size] for x in (theta, new))

@@ -10,6 +10,7 @@ from skrelu.networks.quadratic import QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
 from skrelu.solvers.linear import conjugate_descent
+from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.newton import newton_cg
 from skrelu.solvers.proximal import proximal_descent
 from skrelu.starts import small_units
@@ -42,29 +43,37 @@ def least_squares(form, *, tol, **options):
     # Once more from the gradient itself: that of the first run was updated, and has drifted.
     for _ in range(2):
         descent = descent.followed_by(conjugate_descent, form, tol=tol, **options)
-    return form, replace(descent, objective=form.loss(descent.theta))
+    # Zero has the objective 1/2, or 0 where y is zero.
+    objective = form.loss(descent.theta)
+    if not objective <= 0.5 * (1 + PROXIMAL_TOL):
+        reason = "rounding leaves no digit of the products of columns; centre or rescale them"
+        return form, replace(descent, theta=np.zeros(form.n_weights)).stopped(reason)
+    return form, replace(descent, objective=objective)
 
 
 def proximal_start(model, head, **options):
-    """Return (network, theta) near the global optimum among networks of any number of units.
+    """Return (network, descent) near the global optimum among networks of any number of units.
 
     Up to `PROXIMAL_COLUMNS` columns by proximal gradient steps in the matrix, beyond without units.
     """
     beta, c = model.head(head)
     if model.whitening.size > PROXIMAL_COLUMNS:
-        return QuadraticNetwork(model, np.zeros(0)), head
+        return QuadraticNetwork(model, np.zeros(0)), Descent(head)
     form = QuadraticForm(model.scaled())
     start = form.pack(*form.model.from_user(*model.user(np.zeros((model.whitening.size,) * 2), beta, c)))
+    if not np.all(np.isfinite(start)):
+        raise ValueError(f"X or y: weights of their scales overflow {model.rows.dtype}; rescale them")
     budget = {**options, "max_iter": min(PROXIMAL_ITERATIONS, options["max_iter"])}
-    theta = Descent(start).followed_by(proximal_descent, form, tol=PROXIMAL_TOL, **budget).theta
-    matrix, beta, c = model.from_user(*form.model.user(*form.parts(theta)))
+    descent = Descent(start).followed_by(proximal_descent, form, tol=PROXIMAL_TOL, **budget)
+    matrix, beta, c = model.from_user(*form.model.user(*form.parts(descent.theta)))
     values, vectors = np.linalg.eigh(matrix)
     network = QuadraticNetwork(model, np.where(values < 0, -1.0, 1.0))
     theta = network.pack((np.abs(values) ** 0.5 * vectors).T, model.packed_head(beta, c))
-    return network.factored(theta, len(values))
+    network, theta = network.factored(theta, len(values))
+    return network, Descent(theta, stop_reason=descent.stop_reason if descent.interrupted else "")
 
 
-def rank_adapted(network, theta, reference, *, tol, goal, options):
+def rank_adapted(network, descent, reference, *, tol, goal, options):
     """Return (network, descent) of the global optimum among networks of any number of units.
 
     Units are added along the directions in which the certificate shows descent, and those that vanish are taken away,
@@ -73,7 +82,7 @@ def rank_adapted(network, theta, reference, *, tol, goal, options):
     Parameters
     ----------
     network : QuadraticNetwork
-    theta : ndarray
+    descent : Descent
         Its start.
     reference : float
         Of the certificate.
@@ -82,22 +91,33 @@ def rank_adapted(network, theta, reference, *, tol, goal, options):
     options : callable
         Returns those of the loop (max_iter, watch, verbose) for a network.
     """
-    descent, exact = Descent(theta).followed_by(until_stalled(), network, **options(network)), True
-    descent = descent.followed_by(newton_cg, network, tol=tol, **options(network))
+    descent = descent.followed_by(until_stalled(), network, **options(network))
+    descent, gap = descent.followed_by(newton_cg, network, tol=tol, **options(network)), np.inf
+    try:
+        network, descent, gap = _adapted(network, descent, reference, tol, goal, options)
+    except KeyboardInterrupt:
+        descent = descent.stopped(INTERRUPTED)
+    return network, replace(descent, converged=descent.converged and gap <= goal)
+
+
+def _adapted(network, descent, reference, tol, goal, options):
+    """Return (network, descent, gap) after rounds of adding units."""
+    exact, gap = True, np.inf
     for _ in range(ROUNDS):
         told = certificate(network.model, network.parts(descent.theta), reference)
+        gap = told.gap
         new = np.argsort(-told.slopes, kind="stable")[: max(NEW_UNITS, network.n_hidden)]
         new = new[told.slopes[new] > goal * told.unit]
-        if descent.interrupted or (exact and (told.gap <= goal or not len(new))):
+        if descent.interrupted or (exact and (gap <= goal or not len(new))):
             break
-        if len(new) and told.gap > goal:
+        if len(new) and gap > goal:
             network, theta = _with_more(network, descent.theta, told, new)
             descent = replace(descent, theta=theta).followed_by(until_stalled(), network, **options(network))
-        exact = told.gap <= NEARLY or not len(new)
+        exact = gap <= NEARLY or not len(new)
         descent = descent.followed_by(newton_cg, network, tol=tol if exact else ROUGH, **options(network))
         network, theta = network.factored(descent.theta, network.n_hidden)
         descent = descent.moved(network, theta)
-    return network, replace(descent, converged=descent.converged and told.gap <= goal)
+    return network, descent, gap
 
 
 def _with_more(network, theta, told, new):
@@ -142,10 +162,11 @@ def low_rank(network, descent, rng, *, n_starts, begin, **options):
         max_iter, of each start; watch and verbose, of the loop.
     """
     n_hidden = network.n_hidden
+    (mean,) = network.rows.sum(lambda X, y, s: (float(s @ y),))
     first = network, descent.followed_by(until_stalled(), network, **options)
 
     def further(attempt, network, rival):
-        return _from_wide(network.model, n_hidden, attempt, rng, rival, options)
+        return _from_wide(network.model, n_hidden, attempt, np.sign(mean), rng, rival, options)
 
     return best_of_starts(first, further, n_starts=n_starts, begin=begin)
 
@@ -159,12 +180,14 @@ def polished(network, descent, *, tol, **options):
     return replace(descent, converged=False).followed_by(newton_cg, network, tol=tol, **options)
 
 
-def _from_wide(model, n_hidden, attempt, rng, rival, options):
+def _from_wide(model, n_hidden, attempt, sign, rng, rival, options):
     width = WIDTHS[attempt % len(WIDTHS)] * n_hidden
     v = np.where(np.arange(width) % 2 == 0, 1.0, -1.0)
-    if model.positive or n_hidden == 1:
-        # Of one unit the sign is all that there is to try.
-        v = np.full(width, -1.0 if attempt % 2 and not model.positive else 1.0)
+    if n_hidden == 1:
+        # Both signs by turns, that of the mean of y first.
+        v = np.full(width, (-1.0) ** attempt * (-1.0 if sign < 0 else 1.0))
+    if model.positive:
+        v = np.ones(width)
     wide = QuadraticNetwork(model, v)
     descent = Descent(wide.pack(small_units(model, width, rng), np.zeros(model.n_head)))
     for decay in DECAYS:
