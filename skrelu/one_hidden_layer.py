@@ -328,4 +328,4 @@ class OneHiddenLayerNet(NetworkRegressor):
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, network.undetermined(descent.theta))))
-        self._warn_unless_converged(descent.stop_reason, "Raise max_iter or tol")
+        self._warn_unless_converged(descent.stop_reason, "Raise alpha, max_iter or tol")

@@ -147,6 +147,8 @@ def test_newton_with_noise_converges_to_rounding():
 # the ReLU is one of them
 
 
+# Without weight decay some of them run off, and say so.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.1}, {"step_size": 0.5, "max_iter": 20, "tol": 0}])
 def test_the_relu_is_a_special_case(options):
     X, y, _ = planted(0, 300, 6, 3, activation="relu", noise=0.1)

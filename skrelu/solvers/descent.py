@@ -11,6 +11,7 @@ from skrelu.solvers.quasi_newton import quasi_newton
 
 WINDOW = 20  # iterations; descent has stalled when the objective falls by less than STALL over them, relatively
 STALL = 1e-3
+STALLED = "the objective falls no further"
 MARGIN = 2e-3  # a later start wins only if its objective is lower by more than this, relatively
 
 
@@ -78,7 +79,7 @@ def until_stalled(rival=np.inf, *, base=None, stall=STALL):
             if len(values) > 2 * WINDOW and not step.finished:
                 fall = values[-1 - WINDOW] - values[-1]
                 if fall < stall * values[-1]:
-                    step = step._replace(finished="the objective falls no further")
+                    step = step._replace(finished=STALLED)
                 elif values[-1] - 5 * fall > rival:
                     step = step._replace(finished="another start is better", converged=False)
             yield step

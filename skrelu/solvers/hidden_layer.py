@@ -6,7 +6,7 @@ from math import factorial
 import numpy as np
 
 from skrelu.networks.weights import typical_sizes
-from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
+from skrelu.solvers.descent import STALLED, Descent, best_of_starts, until_stalled
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.newton import newton_cg
 
@@ -274,6 +274,9 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
             watch=watch,
             verbose=verbose,
         )
+    if descent.stop_reason == STALLED:
+        # Above tol: weights that run off to where the infimum is, unless weight decay holds them.
+        return descent.stopped(f"{STALLED}, or ever more slowly: without weight decay weights may run off")
     return descent
 
 
