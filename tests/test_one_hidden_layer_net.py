@@ -147,8 +147,6 @@ def test_newton_with_noise_converges_to_rounding():
 # the ReLU is one of them
 
 
-# Without weight decay some of them run off, and say so.
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.1}, {"step_size": 0.5, "max_iter": 20, "tol": 0}])
 def test_the_relu_is_a_special_case(options):
     X, y, _ = planted(0, 300, 6, 3, activation="relu", noise=0.1)
@@ -194,6 +192,7 @@ def test_scikit_learn_checks_of_other_networks(estimator, check):
 
 
 @every_activation
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_real_data(activation):
     """Five-fold R2 on the diabetes data, defaults."""
     X, y = load_diabetes(return_X_y=True)
