@@ -243,7 +243,9 @@ class QuadraticNet(NetworkRegressor):
             positive=self.output_weights == "positive",
         )
         moments = starts.spectral_start(model)
-        if not np.all(np.isfinite(moments[0])):
+        # Entries of M have the size of these squares.
+        largest = np.max(np.abs(model.whitening.columns), initial=0.0)
+        if not (np.all(np.isfinite(moments[0])) and np.isfinite(largest * largest * model.target_scale)):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         reference = reference_norm(model, *moments[1:])
         network, theta = self._start(model, moments, rng)

@@ -183,7 +183,6 @@ def test_scikit_learn_checks(estimator, check):
     [
         OneHiddenLayerNet(1, activation="sigmoid", random_state=0),
         OneHiddenLayerNet(2, activation="gelu", solver="gd"),
-        OneHiddenLayerNet(1, activation="squared_relu"),
         OneHiddenLayerNet(1, activation="softplus", init="random", alpha=0.01),
     ]
 )

@@ -20,6 +20,7 @@ DECAY_ITERATIONS = 100  # of other starts, at the last of these decays
 WIDE_SIZE = 0.3  # of their random weights
 PARALLEL = 0.9  # cosine above which units of a wide network are merged
 SMOOTHINGS = (1e-1, 1e-2, 1e-3, 1e-4)  # widths of the smoothed kinks, in units in which y has root mean square 1
+STAGE_STALL = 1e-4  # the decrease at which they end, as NEWTON_STALL
 STAGE_TOL = 1e-2  # of the width: criterion at which all stages but the last end
 
 
@@ -267,7 +268,7 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
     for width in widths:
         last = width == widths[-1]
         descent = descent.followed_by(
-            until_stalled(base=newton_cg, stall=NEWTON_STALL),
+            until_stalled(base=newton_cg, stall=NEWTON_STALL if last else STAGE_STALL),
             network.variant(smoothing=width),
             max_iter=max_iter,
             tol=tol if last else max(tol, STAGE_TOL * width),
@@ -281,15 +282,16 @@ def polished(network, descent, *, tol, max_iter, watch=None, verbose=0):
 
 
 def _further(network, rng, attempt, **options):
-    """Return (network, descent) of a further start: of ReLUs from a wider network, else from random units.
+    """Return (network, descent) of a further start.
 
-    With rows to spare a few more ReLUs in the relaxed network suffice; with few rows only weight decay helps. Others
-    start relaxed, or under weight decay, by turns: without, units can run off, steeper or flatter without end.
+    With rows to spare a few more units in the relaxed network suffice, where there is one. By turns with it ReLUs come
+    from a wide network, with few rows only weight decay helps, and others from random units, relaxed or for a while
+    under weight decay: without, they can run off, steeper or flatter without end.
     """
     k, relaxed = network.n_hidden, attempt % 2 == 0 and network.activation.odd_slope is not None
+    if relaxed and (attempt % 4 == 2 or network.activation.homogeneity == 1):
+        return widened(network, rng, width=k + max(2, k // 4), decays=(0.0,), relaxed=True, **options)
     if network.activation.homogeneity == 1:
-        if relaxed:
-            return widened(network, rng, width=k + max(2, k // 4), decays=(0.0,), relaxed=True, **options)
         width = WIDTHS[attempt // 2 % len(WIDTHS)] * k
         return widened(network, rng, width=width, decays=DECAYS, relaxed=False, **options)
     size, output_size = typical_sizes(network.activation, k)
