@@ -20,7 +20,7 @@ DECAY_ITERATIONS = 100  # of other starts, at the last of these decays
 WIDE_SIZE = 0.3  # of their random weights
 PARALLEL = 0.9  # cosine above which units of a wide network are merged
 SMOOTHINGS = (1e-1, 1e-2, 1e-3, 1e-4)  # widths of the smoothed kinks, in units in which y has root mean square 1
-STAGE_STALL = 1e-4  # the decrease at which they end, as NEWTON_STALL
+STAGE_STALL = 1e-5  # the decrease at which they end, as NEWTON_STALL
 STAGE_TOL = 1e-2  # of the width: criterion at which all stages but the last end
 
 
