@@ -51,11 +51,21 @@ class FitTasks:
         self.stopped = self.stopped or stop
         return stop
 
+    def proceed(self, name, attributes):
+        """End the task that is open and begin another, unless that asks to stop: then return True."""
+        stop = self.finish(attributes)
+        if not stop:
+            self.begin(name)
+        return stop
+
     def watch(self, max_iter, attributes):
         """Return the function (n_iter, parameters) -> stop that a loop calls after every iteration."""
         length = ceil(max_iter / self.N_BLOCKS)
 
         def told(n_iter, parameters):
+            # A callback may have asked to stop at the very end of the stage before.
+            if self.stopped:
+                return True
             if self._open is None:
                 self.begin("iterations")
             return n_iter % length == 0 and self.finish(lambda: attributes(parameters, n_iter))

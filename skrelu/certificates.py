@@ -35,9 +35,17 @@ class Certificate:
     signs: np.ndarray
 
 
-def reference_norm(model, linear, mean):
-    """Return the spectral norm of G where M~ = 0, beta~ = `linear` and c~ = `mean`, where there are those; one pass."""
-    second = QuadraticForm(model).moments(None, linear * model.fit_linear, mean * model.fit_intercept)[1]
+def reference_norm(model, matrix, linear, mean):
+    """Return the spectral norm of G where M~ = 0, and beta~ and c~ at their best, from what `spectral_start` returns.
+
+    Its matrix is -G/2 already if there are both a linear part and an intercept; else it takes one pass. With weight
+    decay the certificate needs none: it is 0.
+    """
+    if model.alpha > 0:
+        return 0.0
+    second = -2 * matrix
+    if not (model.fit_linear and model.fit_intercept):
+        second = QuadraticForm(model).moments(None, linear * model.fit_linear, mean * model.fit_intercept)[1]
     return float(np.max(np.abs(np.linalg.eigvalsh(second))))
 
 

@@ -1,5 +1,6 @@
 """One hidden layer of any activation, recovered from the moments of its data: `OneHiddenLayerNet`."""
 
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -278,12 +279,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         fixed = network.variant(free_output=network.activation.homogeneity is None)
         theta = hidden_layer.balanced(network, fixed.parameters(start))
 
-        def begin():
-            stop = tasks.finish(lambda: self._attributes(start))
-            if not stop:
-                tasks.begin("start")
-            return stop
-
+        begin = partial(tasks.proceed, "start", partial(self._attributes, start))
         tasks.begin("start")
         if single:
             descent = Descent(theta).followed_by(until_stalled(), network, **options)

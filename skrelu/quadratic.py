@@ -247,7 +247,7 @@ class QuadraticNet(NetworkRegressor):
         largest = np.max(np.abs(model.whitening.columns), initial=0.0)
         if not (np.all(np.isfinite(moments[0])) and np.isfinite(largest * largest * model.target_scale)):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
-        reference = reference_norm(model, *moments[1:])
+        reference = reference_norm(model, *moments)
         network, theta = self._start(model, moments, rng)
         tasks.finish(lambda: self._attributes(network, theta))
         if self._is_gd or tasks.stopped:
@@ -295,13 +295,7 @@ class QuadraticNet(NetworkRegressor):
         def told(theta, n_iter):
             return {**self._attributes(network, theta), "n_iter_": n_iter}
 
-        blocks = tasks.watch(self.max_iter, told)
-
-        def watch(n_iter, theta):
-            # A callback may have asked to stop at the very end of the stage before.
-            return tasks.stopped or blocks(n_iter, theta)
-
-        return {"max_iter": self.max_iter, "verbose": self.verbose, "watch": watch}
+        return {"max_iter": self.max_iter, "verbose": self.verbose, "watch": tasks.watch(self.max_iter, told)}
 
     def _gradient_descent(self, network, theta, moments, rng, tasks):
         """Return (network, descent) of the papers' iteration, in the user's own coordinates."""
@@ -333,17 +327,11 @@ class QuadraticNet(NetworkRegressor):
     def _low_rank(self, network, theta, rng, tasks):
         """Return (network, descent) of at most n_hidden units."""
         options = {"max_iter": self.max_iter, "verbose": self.verbose}
-
-        def begin():
-            stop = tasks.finish(lambda: self._attributes(network, theta))
-            if not stop:
-                tasks.begin("start")
-            return stop
-
+        options["begin"] = partial(tasks.proceed, "start", partial(self._attributes, network, theta))
         tasks.begin("start")
         descent = Descent(theta)
         n_starts = 0 if self._continues(network.rows) else self.n_init - 1
-        network, descent = quadratic.low_rank(network, descent, rng, n_starts=n_starts, begin=begin, **options)
+        network, descent = quadratic.low_rank(network, descent, rng, n_starts=n_starts, **options)
         if tasks.finish(lambda: self._attributes(network, descent.theta)):
             descent = descent.stopped(STOPPED)
         tol = self._tolerances(network.rows)[1]

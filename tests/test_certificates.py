@@ -119,7 +119,7 @@ def problem(kind, positive=False, seed=0, n=40, d=4, shift=0.7):
 def told_at(convex, parts):
     """The certificate at parts in the user's units."""
     model = convex.model()
-    return certificate(model, model.from_user(*parts), reference_norm(model, *spectral_start(model)[1:]))
+    return certificate(model, model.from_user(*parts), reference_norm(model, *spectral_start(model)))
 
 
 def some_parts(convex, seed, size=1.0):
@@ -355,7 +355,7 @@ def test_the_best_network_of_too_few_units_is_no_optimum(alpha, positive):
     start = model.whitening.to_white(W[:1]) / model.target_scale**0.5
     run = Descent(start.ravel()).followed_by(newton_cg, network, tol=1e-12, max_iter=100)
     assert np.linalg.norm(network.value_and_gradient(run.theta)[1]) < 1e-8
-    reference = reference_norm(model, *spectral_start(model)[1:])
+    reference = reference_norm(model, *spectral_start(model))
     told = certificate(model, network.parts(run.theta), reference)
     assert told.gap > 0.01
     assert told.slopes.max() > 0.01 * told.unit
@@ -420,7 +420,7 @@ def test_slopes_are_the_rates_at_which_units_lower_the_objective(kind, positive)
     model = convex.model()
     network = QuadraticNetwork(model, np.zeros(0))
     head = np.random.default_rng(0).standard_normal(model.n_head)
-    told = certificate(model, network.parts(head), reference_norm(model, *spectral_start(model)[1:]))
+    told = certificate(model, network.parts(head), reference_norm(model, *spectral_start(model)))
     base = network.value_and_gradient(head)[0]
     h = 1e-7
     slopes = []
@@ -468,7 +468,7 @@ def test_constant_columns_neither_help_nor_mislead(positive):
         convex = problem((True, True, alpha), positive)
         rows = Rows(np.column_stack([convex.X, np.full(40, constant)]), convex.y, convex.weight)
         model = QuadraticModel.of(rows, fit_linear=True, fit_intercept=True, alpha=alpha, positive=positive)
-        reference = reference_norm(model, *spectral_start(model)[1:])
+        reference = reference_norm(model, *spectral_start(model))
         for M, beta, c in (convex.parts(convex.solution()), some_parts(convex, 3, 0.1)):
             told = certificate(model, model.from_user(np.pad(M, (0, 1)), np.append(beta, 0), c), reference)
             assert told.gap == pytest.approx(told_at(convex, (M, beta, c)).gap, rel=1e-7, abs=1e-9)
@@ -483,7 +483,7 @@ def test_the_reference_is_the_norm_at_the_best_linear_part():
         np.testing.assert_allclose(g * head[0], 0, atol=1e-10)
         assert abs(total * head[1]) < 1e-10
         expected = np.abs(np.linalg.eigvalsh(G)).max()
-        assert reference_norm(model, *spectral_start(model)[1:]) == pytest.approx(expected, rel=1e-9)
+        assert reference_norm(model, *spectral_start(model)) == pytest.approx(expected, rel=1e-9)
 
 
 # The solver against the slow one.
@@ -497,8 +497,8 @@ def test_the_solver_comes_to_the_optimum_of_the_slow_one(kind, positive, n):
     if kind[2] == 0 and (n == 12 or not positive):
         return  # Interpolation and least squares: in test_quadratic_solvers.
     model, lowest = convex.model(), convex.value(convex.solution(100_000))
-    _, beta, mean = spectral_start(model)
-    reference = reference_norm(model, beta, mean)
+    matrix, beta, mean = spectral_start(model)
+    reference = reference_norm(model, matrix, beta, mean)
     empty, head = QuadraticNetwork(model, np.zeros(0)), model.packed_head(beta, mean)
     network, run = rank_adapted(
         empty, Descent(head), reference, goal=1e-9, tol=1e-11, options=lambda network: {"max_iter": 2000}

@@ -88,7 +88,7 @@ def test_n_up_to_the_number_of_products_is_interpolated_whatever_the_head(head, 
     _, run = least_squares(QuadraticForm(model), tol=1e-12, max_iter=5000)
     assert 2 * run.objective <= 1e-12
     parts = QuadraticForm(model).parts(run.theta)
-    assert certificate(model, parts, reference_norm(model, *spectral_start(model)[1:])).gap < 1e-8
+    assert certificate(model, parts, reference_norm(model, *spectral_start(model))).gap < 1e-8
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -103,7 +103,7 @@ def test_more_rows_are_fitted_as_by_numpy(head, weighted):
         assert run.converged
         assert run.objective == pytest.approx(objective, rel=1e-12)
         np.testing.assert_allclose(run.theta, theta, atol=1e-10 * np.linalg.norm(theta))
-        told = certificate(model, form.parts(run.theta), reference_norm(model, *spectral_start(model)[1:]))
+        told = certificate(model, form.parts(run.theta), reference_norm(model, *spectral_start(model)))
         assert told.gap < 1e-10
 
 
@@ -261,8 +261,8 @@ def test_conjugate_descent_ends_where_the_gradient_is_zero():
 
 def solved(model, goal=1e-8, tol=1e-10, max_iter=2000, start="none", **options):
     """The network, the descent and the certificate, from no units or from proximal steps."""
-    _, beta, mean = spectral_start(model)
-    reference = reference_norm(model, beta, mean)
+    matrix, beta, mean = spectral_start(model)
+    reference = reference_norm(model, matrix, beta, mean)
     network, first = QuadraticNetwork(model, np.zeros(0)), Descent(model.packed_head(beta, mean))
     if start == "proximal":
         network, first = proximal_start(model, first.theta, max_iter=max_iter)
@@ -408,10 +408,10 @@ def test_added_units_have_the_sizes_of_least_squares_along_their_squares():
     y = y + 5 * np.sum((X / X.std(axis=0)) ** 2, axis=1)
     for alpha, positive in itertools.product([0.0, 0.01], [False, True]):
         model = model_of(X, y, alpha=alpha * np.std(y), positive=positive)
-        _, beta, mean = spectral_start(model)
+        matrix, beta, mean = spectral_start(model)
         network, head = QuadraticNetwork(model, np.zeros(0)), model.packed_head(beta, mean)
         head = Descent(head).followed_by(newton_cg, network, tol=1e-12, max_iter=50).theta
-        told = certificate(model, network.parts(head), reference_norm(model, beta, mean))
+        told = certificate(model, network.parts(head), reference_norm(model, matrix, beta, mean))
         new = np.flatnonzero(told.slopes > 1e-3 * told.unit)
         assert len(new) > 1
         larger, theta = quadratic_solvers._with_more(network, head, told, new)

@@ -54,7 +54,8 @@ class QuadraticModel:
         both = fit_linear and fit_intercept
         # With both, constant columns add nothing, and decay, which does not see them, would leave them undetermined.
         white = whitening(rows, centered=both and alpha == 0, constant=not both)
-        mean = np.abs(rows.column_statistics(centered=True)[0].astype(np.float64))
+        mean = white.center if both and alpha == 0 else rows.column_statistics(centered=True)[0]
+        mean = np.abs(mean.astype(np.float64))
         varies = white.deviations > 16 * float(np.finfo(rows.dtype).eps) * mean
         # Else one may stand for the intercept: its scale is the size of its entries.
         scales = np.where(varies, white.deviations, 0.0 if both else mean)

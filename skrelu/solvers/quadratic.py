@@ -16,6 +16,7 @@ from skrelu.solvers.proximal import proximal_descent
 from skrelu.starts import small_units
 
 FEW_WEIGHTS = 2500  # of the convex problem: up to so many its Gram matrix is affordable
+LEEWAY = 1e-6  # of an objective that should not have risen
 PLAIN_ITERATIONS = 300  # of conjugate gradients without it
 ROUNDS = 100  # of adding units
 PROXIMAL_COLUMNS = 300  # up to so many steps in the matrix are cheap
@@ -45,7 +46,7 @@ def least_squares(form, *, tol, **options):
         descent = descent.followed_by(conjugate_descent, form, tol=tol, **options)
     # Zero has the objective 1/2, or 0 where y is zero.
     objective = form.loss(descent.theta)
-    if not objective <= 0.5 * (1 + PROXIMAL_TOL):
+    if not objective <= 0.5 * (1 + LEEWAY):
         reason = "rounding leaves no digit of the products of columns; centre or rescale them"
         return form, replace(descent, theta=np.zeros(form.n_weights)).stopped(reason)
     return form, replace(descent, objective=objective)
