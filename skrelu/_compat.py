@@ -85,9 +85,10 @@ def task_data(X, y, sample_weight):
     return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}
 
 
-def validated(estimator, X, y, sample_weight):
+def validated(estimator, X, y, sample_weight, *, multi_output=False):
     """Return the data of a fit in one floating dtype, that of X; weights stay None when there are none."""
     options = {"dtype": [np.float64, np.float32], "accept_sparse": ("csr", "csc"), "y_numeric": True}
+    options["multi_output"] = multi_output
     X, y = validate_data(estimator, X, y, **options)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)

@@ -15,8 +15,10 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Base of the estimators that fit several units from several starts.
 
     They define `_fit_rows(rows, tasks)`, which stores the fitted attributes, and have the parameters solver, step_size
-    and n_init.
+    and n_init. `_several_outputs` says whether y may have columns.
     """
+
+    _several_outputs = False
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -27,6 +29,7 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
             float32 and float64 are kept; never copied.
         y : array-like of shape (n_samples,)
+            Or (n_samples, n_outputs), for estimators of several outputs.
         sample_weight : array-like of shape (n_samples,), default=None
             Frequency weights: an integer weight equals that many copies of its row.
 
@@ -40,10 +43,11 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, if the
             shape of an `init` array does not fit, or if squares of the data overflow.
         """
-        X, y, sample_weight = validated(self, X, y, sample_weight)
+        X, y, sample_weight = validated(self, X, y, sample_weight, multi_output=self._several_outputs)
+        self._y_shape = y.shape[1:]
         tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=self.n_init + 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            self._fit_rows(Rows(X, y, sample_weight), tasks)
+            self._fit_rows(Rows(X, y.ravel() if y.size == len(y) else y, sample_weight), tasks)
         tasks.end(dict)
         return self
 

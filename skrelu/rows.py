@@ -22,13 +22,13 @@ class Rows:
     ----------
     X : ndarray, memory map, or CSR/CSC matrix or array of shape (n_samples, n_features)
         Never copied: blocks are views. A CSC matrix, which has no views of rows, is one block.
-    y : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
     sample_weight : ndarray of shape (n_samples,) or None
         Frequency weights; None means ones.
 
     Attributes
     ----------
-    n_samples, n_features : int
+    n_samples, n_features, n_outputs : int
     dtype : dtype
         That of X.
     weight_sum : float
@@ -37,6 +37,7 @@ class Rows:
 
     def __init__(self, X, y, sample_weight=None):
         self.n_samples, self.n_features = n_samples, _ = X.shape
+        self.n_outputs = y.size // len(y)
         self.dtype = X.dtype
         if sample_weight is None:
             sample_weight = np.ones(n_samples, dtype=X.dtype)
@@ -73,13 +74,14 @@ class Rows:
             square = np.maximum(square - shift**2, 0)
         return mean, unit * np.sqrt(square)
 
-    def target_scale(self):
-        """Return the weighted root mean square of y, 1 if y is zero."""
-        (size,) = self.sum(lambda X, y, s: (float(s @ abs(y)),))
+    def target_scale(self, center=0.0):
+        """Return the weighted root mean square of ``|y - center|``, the Euclidean norm of a row, 1 if that is zero."""
+        (size,) = self.sum(lambda X, y, s: (np.max(s @ abs(y - center)),))
+        size = float(size)
         if size == 0:
             return 1.0
-        (square,) = self.sum(lambda X, y, s: (float(s @ (y / size) ** 2),))
-        return size * square**0.5
+        (square,) = self.sum(lambda X, y, s: (np.sum(s @ ((y - center) / size) ** 2, dtype=np.float64),))
+        return size * float(square) ** 0.5
 
 
 def _row_blocks(X):

@@ -3,11 +3,13 @@
 import numpy as np
 from sklearn.utils import check_array
 
+from skrelu.joint_diagonalisation import jointly_diagonalised
 from skrelu.networks.quadratic import QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.networks.weights import Weights, typical_sizes
 from skrelu.tensors import fit_moments
 
+BIASES = 2.0  # largest, relative to the length of the unit, that the moments of several outputs tell
 SMALL = 0.1  # size of small units, relative to the root mean square of y
 SMALLEST_OUTPUT = 1e-3  # of the largest, of the least squares output weights of a user's units
 
@@ -174,3 +176,52 @@ def quadratic_start(model, moments, n_units, rng, *, init="spectral"):
 def small_units(model, n_units, rng):
     """Return small isotropic units in the coordinates of a quadratic model."""
     return SMALL * rng.standard_normal((n_units, model.whitening.size)) / max(model.whitening.rank, 1) ** 0.5
+
+
+def two_layer_start(whitening, moments, activation, n_units, rng, *, fit_intercept=True):
+    """Return the hidden units, of length one in whitened coordinates, whose moments are those of several outputs.
+
+    Directions are those of the terms of the second moments (`jointly_diagonalised`). The first moments, in the terms
+    ``u_j (x) v_j`` of these, have the coefficients ``c_1(b_j) / c_2(b_j)`` for the unit v_j, and the same with a minus
+    for -v_j: they tell signs, and biases of homogeneous activations.
+
+    Parameters
+    ----------
+    whitening : Whitening
+        Centered.
+    moments : OutputMoments
+    activation : Activation
+    n_units : int
+    rng : RandomState
+    fit_intercept : bool
+        Without, the biases in whitened coordinates are ``<w_j, mean of x>``.
+
+    Returns
+    -------
+    hidden : ndarray of shape (n_units, n_features)
+        In the user's units.
+    bias : ndarray of shape (n_units,)
+    """
+    # Units may outnumber directions, but for one.
+    n_terms = n_units if moments.basis.shape[1] > 1 else 1
+    v, u = jointly_diagonalised(moments.second, n_terms, moments.basis, rng)
+    terms = np.einsum("jo,jk->jok", u, v).reshape(len(v), -1)
+    ratios = np.linalg.lstsq(terms.T, moments.first.ravel(), rcond=1e-6)[0]
+    hidden = (np.where(ratios < 0, -1.0, 1.0)[:, None] * v) @ moments.basis.T
+    bias = _bias_of_ratio(activation, np.abs(ratios))
+    extra, _ = random_units(whitening.size, n_units - len(hidden), 0, rng)
+    hidden, bias = np.vstack([hidden, extra]), np.append(bias, np.zeros(len(extra)))
+    columns = whitening.to_columns(hidden)
+    return columns, bias - columns @ whitening.center if fit_intercept else np.zeros(n_units)
+
+
+def _bias_of_ratio(activation, ratios):
+    """Return the biases of units of length one with given ratios of their first two Hermite coefficients.
+
+    The ratio increases with the bias for a homogeneous activation that is zero for z <= 0; others get no bias.
+    """
+    if activation.homogeneity is None:
+        return np.zeros(len(ratios))
+    biases = np.linspace(-BIASES, BIASES, 101)
+    c = activation.hermite_coefficients(2, scale=np.ones(len(biases)), bias=biases)
+    return np.interp(ratios, c[1] / c[2], biases)

@@ -225,8 +225,8 @@ def test_public_names_of_the_rooms():
     }
     assert public_names(metrics) == {"match_units", "recovery_error", "support_score"}
     assert public_names(datasets) == {
-        *("make_relu_regression", "make_one_hidden_layer", "make_quadratic"),
-        *("ReLUTeacher", "OneHiddenLayerTeacher", "QuadraticTeacher"),
+        *("make_relu_regression", "make_one_hidden_layer", "make_quadratic", "make_two_layer_relu"),
+        *("ReLUTeacher", "OneHiddenLayerTeacher", "QuadraticTeacher", "TwoLayerTeacher"),
     }
     assert public_names(plotting) == {"ConvergenceDisplay", "RecoveryDisplay", "WeightsDisplay"}
 
@@ -284,6 +284,10 @@ SIGNATURES = {
         "(n_samples=1000, n_features=20, n_hidden=3, *, output_weights='signed', coef=None, output_coef=None, "
         "linear_coef=None, output_bias=0.0, noise=0.0, return_teacher=False, random_state=None)"
     ),
+    "datasets.make_two_layer_relu": (
+        "(n_samples=1000, n_features=20, n_hidden=5, n_outputs=8, *, activation='relu', coef=None, output_coef=None, "
+        "bias=0.0, output_bias=0.0, noise=0.0, return_teacher=False, random_state=None)"
+    ),
 }
 
 
@@ -320,6 +324,7 @@ def test_every_public_callable_has_a_pinned_signature():
     displays_and_records = {
         *(f"plotting.{name}" for name in plotting.__all__),
         *("datasets.ReLUTeacher", "datasets.OneHiddenLayerTeacher", "datasets.QuadraticTeacher"),
+        "datasets.TwoLayerTeacher",
         "activations.Activation",
     }
     assert set(PUBLIC) - displays_and_records == set(SIGNATURES)

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from skrelu.activations import Activation, relu, tanh
+from skrelu.activations import Activation, get_activation, relu, tanh
 from skrelu.datasets import (
     OneHiddenLayerTeacher,
     QuadraticTeacher,
+    TwoLayerTeacher,
     make_one_hidden_layer,
     make_quadratic,
     make_relu_regression,
+    make_two_layer_relu,
 )
 
 
@@ -413,3 +415,206 @@ def test_quadratic_teacher_is_frozen_and_pickles():
 def test_quadratic_refuses(parameters, message):
     with pytest.raises(ValueError, match=message):
         make_quadratic(**parameters)
+
+
+# Two layers
+
+
+def test_two_layer_shapes_and_defaults():
+    X, y, teacher = make_two_layer_relu(return_teacher=True, random_state=0)
+    assert X.shape == (1000, 20)
+    assert y.shape == (1000, 8)
+    assert X.dtype == y.dtype == np.float64
+    assert X.flags.c_contiguous
+    assert y.flags.c_contiguous
+    assert teacher.hidden_coef_.shape == (5, 20)
+    assert teacher.output_coef_.shape == (8, 5)
+    assert teacher.activation == "relu"
+    np.testing.assert_array_equal(teacher.hidden_intercept_, np.zeros(5))
+    np.testing.assert_array_equal(teacher.output_intercept_, np.zeros(8))
+    np.testing.assert_allclose(np.linalg.norm(teacher.hidden_coef_, axis=1), 1, rtol=1e-15)
+    assert stats.kstest(X.ravel(), "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("given", [{"n_outputs": 1}, {"output_coef": np.ones((1, 5))}])
+def test_two_layer_responses_are_a_matrix_for_one_output(given):
+    X, y, teacher = make_two_layer_relu(6, noise=0.1, return_teacher=True, random_state=0, **given)
+    assert y.shape == teacher.predict(X).shape == (6, 1)
+    assert teacher.output_intercept_.shape == (1,)
+
+
+def test_two_layer_weights_are_uniform_on_the_sphere_and_gaussian():
+    # In three dimensions each coordinate of a uniform direction is uniform on [-1, 1].
+    _, _, teacher = make_two_layer_relu(1, 3, 2000, 3, return_teacher=True, random_state=0)
+    for coordinate in teacher.hidden_coef_.T:
+        assert stats.kstest(coordinate, "uniform", args=(-1, 2)).pvalue > 1e-3
+    for weights in teacher.output_coef_:
+        assert stats.kstest(weights, "norm").pvalue > 1e-3
+    # Uncorrelated with one another: 5 standard errors of a correlation of 2000 pairs.
+    correlations = np.corrcoef(np.vstack([teacher.output_coef_, teacher.hidden_coef_.T])) - np.eye(6)
+    assert np.max(np.abs(correlations)) < 5 / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", tanh, Activation(np.sin, np.cos)])
+@pytest.mark.parametrize("output_bias", [-2.0, [1.0, -2.0]])
+def test_two_layer_responses_are_recomputed_from_the_formula(activation, output_bias):
+    X, y, teacher = make_two_layer_relu(
+        50,
+        4,
+        3,
+        2,
+        activation=activation,
+        bias=[0.1, -0.2, 0.3],
+        output_bias=output_bias,
+        return_teacher=True,
+        random_state=1,
+    )
+    f = {"relu": lambda z: max(0.0, z), "tanh": np.tanh, tanh: np.tanh}.get(activation, np.sin)
+    units = list(zip(teacher.output_coef_.T, teacher.hidden_coef_, [0.1, -0.2, 0.3], strict=True))
+    c = np.ones(2) * output_bias
+    np.testing.assert_array_equal(teacher.output_intercept_, c)
+    np.testing.assert_allclose(y, [c + sum(u * f(v @ x + b) for u, v, b in units) for x in X], atol=1e-14)
+    np.testing.assert_array_equal(teacher.predict(X), y)
+    for X_sparse in (sparse.csr_array(X), sparse.csc_array(X), sparse.csr_matrix(X), sparse.csc_matrix(X)):
+        assert type(teacher.predict(X_sparse)) is np.ndarray
+        np.testing.assert_allclose(teacher.predict(X_sparse), y, atol=1e-14)
+
+
+def test_two_layer_only_the_product_of_the_lengths_counts():
+    """Positive homogeneity: rows of V longer, biases too, and columns of U shorter by the same factors."""
+    X, y, teacher = make_two_layer_relu(30, 4, 3, 2, bias=0.5, return_teacher=True, random_state=0)
+    factors = np.array([0.1, 2.0, 30.0])
+    V, U = teacher.hidden_coef_ * factors[:, None], teacher.output_coef_ / factors
+    scaled = make_two_layer_relu(30, coef=V, output_coef=U, bias=0.5 * factors, random_state=0)
+    np.testing.assert_array_equal(scaled[0], X)
+    np.testing.assert_allclose(scaled[1], y, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "softplus"])
+@pytest.mark.parametrize("lengths", [[1.0, 1.0, 1.0], [0.5, 2.0, 1.5]])
+def test_two_layer_moments_are_those_of_the_docstring(activation, lengths):
+    """E[y], E[y x'] and E[y (x) He_2(x)] from Hermite coefficients, entry by entry."""
+    lengths, c, b = np.array(lengths), np.array([1.0, -2.0]), np.array([0.5, -0.5, 0.0])
+    directions = make_two_layer_relu(1, 3, 3, 2, return_teacher=True, random_state=0)[2].hidden_coef_
+    X, y, teacher = make_two_layer_relu(
+        40_000,
+        coef=directions * lengths[:, None],
+        n_outputs=2,
+        activation=activation,
+        bias=b,
+        output_bias=c,
+        noise=0.3,
+        return_teacher=True,
+        random_state=0,
+    )
+    U = teacher.output_coef_
+    c_0, c_1, c_2 = get_activation(activation).hermite_coefficients(2, scale=lengths, bias=b)
+    mean = c + U @ c_0
+    first = np.einsum("j,aj,jp->ap", c_1, U, directions)
+    second = np.einsum("j,aj,jp,jq->apq", c_2, U, directions, directions)
+    for a in range(2):
+        assert_mean_within_5_standard_errors(y[:, a], mean[a])
+        for p in range(3):
+            assert_mean_within_5_standard_errors(y[:, a] * X[:, p], first[a, p])
+            for q in range(3):
+                assert_mean_within_5_standard_errors(y[:, a] * (X[:, p] * X[:, q] - (p == q)), second[a, p, q])
+
+
+def test_two_layer_given_weights_are_used_as_they_are_and_copied():
+    V, U = np.array([[3.0, 0.0], [0.0, -4.0], [1.0, 1.0]]), np.array([[2.0, -1.0, 0.5], [0.0, 1.0, 1.0]])
+    b, c = np.array([0.0, 1.0, -1.0]), np.array([5.0, 6.0])
+    X, y, teacher = make_two_layer_relu(
+        7, coef=V, output_coef=U, bias=b, output_bias=c, return_teacher=True, random_state=0
+    )
+    assert X.shape == (7, 2)
+    assert y.shape == (7, 2)
+    kept = teacher.hidden_coef_, teacher.output_coef_, teacher.hidden_intercept_, teacher.output_intercept_
+    for ours, theirs in zip((V, U, b, c), kept, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+        ours[0] = 100.0
+    np.testing.assert_array_equal(teacher.predict(X), y)
+
+
+def test_two_layer_noise_is_gaussian_and_independent_of_the_inputs_and_between_outputs():
+    X, y, teacher = make_two_layer_relu(5000, noise=0.25, return_teacher=True, random_state=0)
+    residual = (y - teacher.predict(X)) / 0.25
+    assert stats.kstest(residual.ravel(), "norm").pvalue > 1e-3
+    assert np.max(np.abs(X.T @ residual)) / np.sqrt(5000) < 5
+    assert np.max(np.abs(residual.T @ residual - np.diag((residual**2).sum(axis=0)))) / np.sqrt(5000) < 5
+
+
+def test_two_layer_streams():
+    drawn = {"noise": 1.0, "return_teacher": True, "random_state": 7}
+    X, y, teacher = make_two_layer_relu(20, 5, **drawn)
+    again = make_two_layer_relu(20, 5, **drawn)
+    np.testing.assert_array_equal(again[0], X)
+    np.testing.assert_array_equal(again[1], y)
+    large = make_two_layer_relu(50, 5, **drawn)
+    np.testing.assert_array_equal(large[0][:20], X)
+    np.testing.assert_array_equal(large[2].hidden_coef_, teacher.hidden_coef_)
+    np.testing.assert_array_equal(large[2].output_coef_, teacher.output_coef_)
+    np.testing.assert_allclose(large[1][:20], y, rtol=1e-12, atol=1e-14)
+    noiseless = make_two_layer_relu(20, 5, **{**drawn, "noise": 0.0})
+    np.testing.assert_array_equal(noiseless[0], X)
+    np.testing.assert_array_equal(noiseless[1], teacher.predict(X))
+    given = make_two_layer_relu(20, coef=np.ones((5, 5)), bias=2.0, output_bias=3.0, **drawn)
+    np.testing.assert_array_equal(given[0], X)
+    np.testing.assert_array_equal(given[2].output_coef_, teacher.output_coef_)
+    np.testing.assert_allclose(given[1] - given[2].predict(X), y - teacher.predict(X), atol=1e-13)
+    given = make_two_layer_relu(20, 5, output_coef=np.ones((8, 5)), **drawn)
+    np.testing.assert_array_equal(given[0], X)
+    np.testing.assert_array_equal(given[2].hidden_coef_, teacher.hidden_coef_)
+    np.testing.assert_allclose(given[1] - given[2].predict(X), y - teacher.predict(X), atol=1e-13)
+    assert not np.array_equal(make_two_layer_relu(20, 5, random_state=8)[0], X)
+
+
+def test_two_layer_sizes_of_given_weights_win():
+    X, y = make_two_layer_relu(4, -1, -1, -1, coef=np.ones((2, 3)), output_coef=np.ones((6, 2)), random_state=0)
+    assert X.shape == (4, 3)
+    assert y.shape == (4, 6)
+
+
+def test_two_layer_teacher_is_frozen_and_pickles():
+    X, y, teacher = make_two_layer_relu(20, 5, activation=tanh, return_teacher=True, random_state=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        teacher.output_intercept_ = np.ones(8)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(teacher)).predict(X), y)
+    with pytest.raises(ValueError, match="X has 4 columns, the teacher expects 5"):
+        teacher.predict(X[:, :4])
+    with pytest.raises(ValueError, match="X contains NaN"):
+        teacher.predict(np.full((2, 5), np.nan))
+    unknown = TwoLayerTeacher(np.ones((1, 5)), np.zeros(1), np.ones((2, 1)), np.zeros(2), "linear")
+    with pytest.raises(ValueError, match="activation must be an Activation or one of"):
+        unknown.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_samples": 0}, "n_samples must be an integer >= 1, got 0"),
+        ({"n_features": 2.0}, "n_features must be an integer >= 1, got 2.0"),
+        ({"n_hidden": 0}, "n_hidden must be an integer >= 1, got 0"),
+        ({"n_outputs": 0}, "n_outputs must be an integer >= 1, got 0"),
+        ({"n_outputs": True}, "n_outputs must be an integer >= 1, got True"),
+        ({"activation": "linear"}, "activation must be an Activation or one of .* got 'linear'"),
+        ({"noise": -0.1}, "noise must be a finite number >= 0, got -0.1"),
+        ({"noise": np.nan}, "noise must be a finite number, got nan"),
+        ({"bias": "large"}, "bias must be a finite number, got 'large'"),
+        ({"bias": np.zeros(8)}, r"bias must be a vector, one entry for each of 5 units, got shape \(8,\)"),
+        ({"bias": [0.0, 0.0, 0.0, 0.0, np.inf]}, "bias contains infinity"),
+        ({"output_bias": np.inf}, "output_bias must be a finite number, got inf"),
+        ({"output_bias": np.ones(5)}, r"output_bias must be a vector, one entry for each of 8 outputs, got shape"),
+        ({"output_bias": [np.nan] * 8}, "output_bias contains NaN"),
+        ({"output_coef": np.ones((4, 3))}, r"output_coef must be a matrix, .* each of 5 units, got shape \(4, 3\)"),
+        ({"output_coef": np.ones(5)}, r"output_coef must be a matrix, one output a row .* got shape \(5,\)"),
+        ({"output_coef": [[np.inf] * 5]}, "output_coef contains infinity"),
+        ({"output_coef": np.ones((2, 5)), "output_bias": np.ones(8)}, "one entry for each of 2 outputs"),
+        ({"coef": np.ones((2, 3)), "output_coef": np.ones((4, 5))}, "output_coef must be .* each of 2 units"),
+        ({"coef": np.ones(3)}, r"coef must be a matrix, one unit a row, got shape \(3,\)"),
+        ({"coef": [[1.0, np.nan]]}, "coef contains NaN"),
+        ({"coef": np.ones((2, 3)), "bias": np.zeros(3)}, "one entry for each of 2 units"),
+    ],
+)
+def test_two_layer_refuses(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make_two_layer_relu(**parameters)

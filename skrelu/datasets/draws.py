@@ -42,6 +42,14 @@ def output_signs(output_weights, output_coef, n_hidden, stream):
     return signs if output_weights == "signed" else np.ones(n_hidden)
 
 
+def output_matrix(output_coef, n_outputs, n_hidden, stream):
+    """Return given weights of several outputs, or independent N(0, 1) entries, one output a row."""
+    if output_coef is not None:
+        accepted = f"a matrix, one output a row and one column for each of {n_hidden} units"
+        return given_weights("output_coef", output_coef, accepted, (None, n_hidden))
+    return stream.standard_normal((positive_integer("n_outputs", n_outputs), n_hidden))
+
+
 def streams(random_state, n_streams):
     """Return independent generators that depend on `random_state` alone."""
     entropy = check_random_state(random_state).randint(2**32, size=4, dtype=np.uint32)
@@ -62,6 +70,13 @@ def given_weights(name, values, accepted, shape):
     if values.ndim != len(shape) or any(n not in (None, m) for m, n in zip(values.shape, shape, strict=True)):
         raise ValueError(f"{name} must be {accepted}, got shape {values.shape}.")
     return values
+
+
+def number_for_each(name, values, n, things):
+    """Return a finite vector of n entries: one number repeated, or a copy of a vector of one entry for each thing."""
+    if np.ndim(values) == 0:
+        return np.full(n, finite_number(name, values))
+    return given_weights(name, values, f"a vector, one entry for each of {n} {things}", (n,))
 
 
 def positive_integer(name, value):

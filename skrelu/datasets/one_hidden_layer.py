@@ -7,10 +7,10 @@ import numpy as np
 from skrelu.activations import Activation, get_activation
 from skrelu.datasets.draws import (
     finite_number,
-    given_weights,
     hidden_weights,
     inputs,
     noise_level,
+    number_for_each,
     output_signs,
     positive_integer,
     sample,
@@ -157,9 +157,6 @@ def make_one_hidden_layer(
     coef = hidden_weights(coef, n_hidden, n_features, hidden_stream)
     n_hidden, n_features = coef.shape
     output_coef = output_signs(output_weights, output_coef, n_hidden, output_stream)
-    if np.ndim(bias) == 0:
-        bias = np.full(n_hidden, finite_number("bias", bias))
-    else:
-        bias = given_weights("bias", bias, f"a vector, one entry for each of {n_hidden} units", (n_hidden,))
+    bias = number_for_each("bias", bias, n_hidden, "units")
     teacher = OneHiddenLayerTeacher(coef, bias, output_coef, output_bias, activation)
     return sample(teacher, n_samples, n_features, noise, return_teacher, sample_streams)

@@ -4,6 +4,7 @@ import numpy as np
 
 from skrelu.networks.orientation import orientation
 from skrelu.networks.piecewise_linear import piecewise_linear_pass, products
+from skrelu.networks.units import regular_inverse, unit_values
 from skrelu.networks.weights import Weights
 
 DEFAULTS = {
@@ -172,25 +173,12 @@ class OneHiddenLayer:
 
     # rows
 
-    def _hidden(self, Z):
-        """Return value and derivative of the activation at Z: even if relaxed, smoothed if its kink is."""
-        a, q = self.activation, self.activation.odd_slope
-        value, derivative = a.value(Z), a.derivative(Z)
-        if self.relaxed:
-            value, derivative = value - q * Z, derivative - q
-        if self.smoothing and a.kink:
-            eps = self.smoothing
-            ramp = np.maximum(1 - np.abs(Z) * (2 / eps), 0)
-            value += a.kink * eps / 8 * ramp**2
-            derivative -= np.copysign(a.kink / 2 * ramp, Z)
-        return value, derivative
-
     def _forward(self, X, y, W, b, c, v):
         """Return Z (k, n_rows), value and derivative of the units, and the residual."""
         Z = products(X, W)
         Z += b
         units = Z[: self.n_hidden]
-        value, derivative = self._hidden(units)
+        value, derivative = unit_values(self.activation, units, relaxed=self.relaxed, smoothing=self.smoothing)
         residual = v @ value
         residual += Z[self.n_hidden] if self.relaxed else c
         residual -= y / y.dtype.type(self.target_scale)
@@ -275,9 +263,9 @@ class OneHiddenLayer:
             mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
             A += self._decays[0] * mean_variance * np.diag(np.arange(len(A)) < self.n_hidden)
             A_v = A_v + self._decays[1] * np.eye(self.n_hidden)
-        inverse = _regular_inverse(A)
+        inverse = regular_inverse(A, RIDGE)
         signs = self._output_signs(theta) * np.ones(self.n_hidden)
-        inverse_v = np.outer(signs, signs) * _regular_inverse(A_v) if self.free_output else None
+        inverse_v = np.outer(signs, signs) * regular_inverse(A_v, RIDGE) if self.free_output else None
 
         def apply(q):
             hidden, head, v = self._split(q)
@@ -374,10 +362,3 @@ class OneHiddenLayer:
     def is_lowest(self, value):
         """Whether a value of the objective is, to rounding, zero."""
         return value <= (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
-
-
-def _regular_inverse(A):
-    """Return the inverse of a positive semidefinite matrix with a small multiple of the identity added."""
-    n = len(A)
-    ridge = RIDGE * np.trace(A) / n
-    return np.linalg.inv(A + (ridge if ridge > np.finfo(float).tiny else 1.0) * np.eye(n))

@@ -1,0 +1,91 @@
+"""Joint diagonalisation: the rank-one terms of a tensor of symmetric matrices."""
+
+import numpy as np
+from scipy.optimize import minimize
+
+POWER_STARTS = 10  # a unit, of the power iteration
+POWER_STEPS = 30
+PARALLEL = 0.7  # cosine above which two maxima of the power iteration count as one term
+RANDOM_STARTS = 4  # of the joint fit, besides that of the power iteration, where it finds too few
+MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
+RCOND = 1e-6  # singular values below this share of the largest count as zero in the fit of the u_j
+
+
+def jointly_diagonalised(tensor, n_terms, basis, rng):
+    """Return unit vectors v_j and any u_j that minimise ``|T - sum_j u_j (x) v_j v_j'|^2``.
+
+    Unique, but for signs, if the v_j are linearly independent, no two u_j are parallel, and T is such a sum: of
+    generic combinations of its slices ``T_o = sum_j u_jo v_j v_j'`` the v_j are the joint congruence eigenvectors. The
+    starts are local maxima of ``|T(., v, v)|``, which is largest near the v_j where the u_j are nearly orthogonal, as
+    they are for whitened outputs; the u_j, in which the problem is linear, are eliminated. Where the maxima are fewer
+    than the terms, the best of several fits with random directions besides is kept.
+
+    Parameters
+    ----------
+    tensor : ndarray of shape (n_slices, k, k)
+    n_terms : int
+    basis : ndarray of shape (n_features, k)
+        Random directions are drawn in n_features dimensions and projected: they do not depend on its signs.
+    rng : RandomState
+
+    Returns
+    -------
+    v : ndarray of shape (n_terms, k)
+    u : ndarray of shape (n_terms, n_slices)
+    """
+    maxima, best = _power_directions(tensor, n_terms, basis, rng), None
+    for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_terms else 1):
+        found = maxima if attempt % 2 == 0 else maxima[:0]
+        start = np.vstack([found, _random_directions(n_terms - len(found), basis, rng)])
+        options = {"maxiter": 1000, "gtol": 1e-9, "ftol": 0.0}
+        fit = minimize(_misfit, start.ravel(), args=(tensor,), jac=True, method="L-BFGS-B", options=options)
+        if best is None or fit.fun < best.fun - MARGIN * abs(best.fun):
+            best = fit
+    v = _unit(best.x.reshape(n_terms, -1))
+    return v, _coefficients(tensor, v)[0]
+
+
+def _misfit(theta, tensor):
+    """Return ``|T - sum_j u_j (x) v_j v_j'|^2 / 2``, up to a constant, at the best u_j, and its gradient in the v_j."""
+    V = theta.reshape(-1, tensor.shape[1])
+    norm = np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12)
+    v = V / norm
+    u, along = _coefficients(tensor, v)
+    gradient = 2 * (((u @ u.T) * (v @ v.T)) @ v - np.einsum("okl,jo,jl->jk", tensor, u, v, optimize=True))
+    gradient -= np.sum(gradient * v, axis=1, keepdims=True) * v
+    return -np.sum(u * along) / 2, (gradient / norm).ravel()
+
+
+def _coefficients(tensor, v):
+    """Return the u_j of least squares for given v_j, and ``T(., v_j, v_j)``."""
+    along = _along(tensor, v)
+    return np.linalg.pinv((v @ v.T) ** 2, rcond=RCOND, hermitian=True) @ along, along
+
+
+def _along(tensor, v):
+    return np.einsum("okl,jk,jl->jo", tensor, v, v, optimize=True)
+
+
+def _power_directions(tensor, n_terms, basis, rng):
+    """Return at most n_terms unit vectors at local maxima of ``|T(., v, v)|``, the largest first, no two parallel.
+
+    Alternately ``u <- T(., v, v)`` and ``v <- T(u, v, .)``, normalised: the power method for the tensor.
+    """
+    v = _random_directions(POWER_STARTS * n_terms, basis, rng)
+    for _ in range(POWER_STEPS):
+        v = _unit(np.einsum("okl,jo,jl->jk", tensor, _along(tensor, v), v, optimize=True))
+    value = np.linalg.norm(_along(tensor, v), axis=1)
+    chosen: list = []
+    for i in np.argsort(-value, kind="stable"):
+        if value[i] > 0 and np.all(np.abs(v[chosen] @ v[i]) < PARALLEL):
+            chosen.append(i)
+    return v[chosen[:n_terms]]
+
+
+def _random_directions(n_vectors, basis, rng):
+    return _unit(rng.standard_normal((n_vectors, len(basis))) @ basis)
+
+
+def _unit(v):
+    norm = np.linalg.norm(v, axis=1, keepdims=True)
+    return v / np.where(norm > 0, norm, 1)

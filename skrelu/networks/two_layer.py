@@ -1,0 +1,363 @@
+"""Two layers with several outputs, the output layer at its least squares: loss, gradient and curvature of the hidden one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skrelu.networks.piecewise_linear import products
+from skrelu.networks.units import regular_inverse, unit_values
+
+DEFAULTS = {
+    "fit_intercept": True,
+    "alpha": 0.0,
+    "center": 0.0,
+    "target_scale": 1.0,
+    "output_rank": 1,
+    "weighting": None,
+    "smoothing": 0.0,
+    "gauss_newton": False,
+}
+RANK_EPS = 1e3  # of the correlation of units: directions below this many eps count as dependent
+DEAD_EPS = 1e2  # units whose variance is below this many eps of their mean square count as constant
+RIDGE = 1e-6  # of the mean diagonal, added to the matrix of the metric
+PARALLEL_TOL = 1e-8  # 1 - cosine of units that count as parallel, and relative size of units that count as zero
+
+
+@dataclass(frozen=True)
+class OutputLayer:
+    """The output layer that fits best, in units of y, and what of the hidden units it was fitted with.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_hidden, n_outputs)
+    intercept : ndarray of shape (n_outputs,)
+    mean : ndarray of shape (n_hidden,)
+        Of the hidden units; 0 without intercept.
+    inverse : ndarray of shape (n_hidden, n_hidden)
+        Pseudo-inverse of their covariance; without intercept, of their second moments. With weight decay, of the sum.
+    deviations : ndarray of shape (n_hidden,)
+        Root of the diagonal of that matrix.
+    slopes : ndarray of shape (n_hidden, n_hidden)
+        ``E[f'(z_j) f'(z_l)]``.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    mean: np.ndarray
+    inverse: np.ndarray
+    deviations: np.ndarray
+    slopes: np.ndarray
+
+
+class TwoLayer:
+    """Half the weighted mean squared error of two layers as a function of the hidden one, in white coordinates.
+
+    In the user's units
+
+    ``F(W, b) = min_{U, c} 1/(2 sum_i s_i) sum_i s_i |U f(W x_i + b) + c - y_i|^2
+    + (alpha/2) sum_j (w_j' S w_j + |u_j|^2)``,
+
+    S the variances of the columns: variable projection. The inner problem is linear, its normal equations have k + 1
+    unknowns for each output. Two passes over the rows give F and its gradient: one for these equations, one for the
+    residual.
+
+    The solvers see the vector theta of the (w_j, b_j) in the coordinates of `whitening`. y is in units of its root mean
+    square t about `center`, weights in units in which all are of order one. For a homogeneous f and alpha = 0, F does
+    not depend on the length of (w_j, b_j).
+
+    Parameters
+    ----------
+    rows : Rows
+    activation : Activation
+    whitening : Whitening
+        Its center is 0 without intercept.
+    n_hidden : int
+    fit_intercept : bool, default=True
+        Whether there are b and c.
+    alpha : float, default=0.0
+    center : ndarray of shape (n_outputs,) or 0.0
+        Subtracted from y: its mean, 0 without intercept.
+    target_scale : float, default=1.0
+        t.
+    output_rank : int, default=1
+        Rank of the outputs: for dependent ones equations and weights are counted once.
+    weighting : ndarray of shape (n_outputs, n_weighted) or None
+        P: the network of ``P'(y - center)`` in place of y. None stands for the identity.
+    smoothing : float, default=0.0
+        Width over which the kink of the activation is smoothed, in units of theta for units of length one.
+    gauss_newton : bool, default=False
+        Whether `curvature_product` leaves out all terms with the residual.
+    """
+
+    def __init__(self, rows, activation, whitening, n_hidden, **options):
+        self.rows, self.activation, self.whitening, self.n_hidden = rows, activation, whitening, n_hidden
+        self._options = options
+        values = (options.get(name, default) for name, default in DEFAULTS.items())
+        self.fit_intercept, self.alpha, self.center, self.target_scale, *rest = values
+        self.output_rank, self.weighting, self.smoothing, self.gauss_newton = rest
+        p, t = activation.homogeneity, self.target_scale
+        self._hidden_unit = 1.0 if p is None else t ** (1 / (p + 1))
+        self._output_unit = t if p is None else t / self._hidden_unit**p
+        self.shape = (n_hidden, whitening.size + self.fit_intercept)
+
+    def variant(self, n_hidden=None, **options):
+        """Return this network with other options, or another number of units."""
+        n_hidden = self.n_hidden if n_hidden is None else n_hidden
+        return TwoLayer(self.rows, self.activation, self.whitening, n_hidden, **{**self._options, **options})
+
+    # parameters
+
+    def parameters(self, hidden, bias):
+        """Return the theta of hidden weights (k, d) and biases (k,) in the user's units."""
+        white, unit = self.whitening.to_white(hidden / self._hidden_unit), self._hidden_unit
+        if self.fit_intercept:
+            white = np.column_stack([white, (bias + hidden @ self.whitening.center) / unit])
+        return white.ravel()
+
+    def hidden(self, theta):
+        """Return the hidden weights (k, d) and biases (k,) of theta in the user's units."""
+        W, b = self._planes(theta)
+        return W * self._hidden_unit, b * self._hidden_unit
+
+    def output(self, theta):
+        """Return the output weights (n_outputs, k) and biases (n_outputs,) of theta in the user's units.
+
+        The normal equations lose digits; their solution is corrected once by that for the residual.
+        """
+        stacked, layer = self.stacked(theta), self.layer(theta)
+        dtype = self.rows.dtype
+
+        def f(X, y, s, W, b, coef, intercept):
+            value, residual = self._forward(X, y, W, b, coef, intercept)[1::2]
+            g = residual * s
+            return (value @ g.T).astype(np.float64), g.sum(axis=1, dtype=np.float64)
+
+        cross, mean = self.rows.sum(f, *stacked, layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None])
+        correction = layer.inverse @ (cross - np.outer(layer.mean, mean)) if self.alpha == 0 else 0.0 * cross
+        coef = layer.coef - correction
+        intercept = layer.intercept + (correction.T @ layer.mean - mean) * (self.fit_intercept and self.alpha == 0)
+        return coef.T * self._output_unit, intercept * self.target_scale + self.center
+
+    def _planes(self, theta):
+        """Return W (k, d) and b as the rows see them."""
+        hidden, size = theta.reshape(self.shape), self.whitening.size
+        W = self.whitening.to_columns(hidden[:, :size])
+        return W, hidden[:, size] - W @ self.whitening.center if self.fit_intercept else np.zeros(len(W))
+
+    def stacked(self, theta):
+        """Return W (k, d) and b (k, 1) as the rows see them, in the dtype of the data."""
+        W, b = self._planes(theta)
+        return W.astype(self.rows.dtype), b.astype(self.rows.dtype)[:, None]
+
+    @property
+    def n_weights(self):
+        """Number of weights that the data can tell: not the scale that units of a homogeneous activation share."""
+        of_unit = self.whitening.rank + self.fit_intercept + self.output_rank
+        free_scale = self.activation.homogeneity is not None
+        return self.n_hidden * (of_unit - free_scale) + self.output_rank * self.fit_intercept
+
+    @property
+    def n_equations(self):
+        """Sum of the sample weights times the rank of the outputs."""
+        return self.rows.weight_sum * self.output_rank
+
+    def parallel_units(self, theta):
+        """Return the number of units that vanish or, of a homogeneous activation, are parallel to another one."""
+        hidden, sizes = theta.reshape(self.shape), self.contributions(theta)
+        alive = sizes > PARALLEL_TOL * sizes.max()
+        if self.activation.homogeneity is None:
+            return int(np.sum(~alive))
+        U = hidden[alive] / np.linalg.norm(hidden[alive], axis=1, keepdims=True)
+        parallel = np.any(np.triu(U @ U.T > 1 - PARALLEL_TOL, 1), axis=0)
+        return int(np.sum(~alive) + np.sum(parallel))
+
+    def undetermined(self, theta):
+        """Return a sentence if the data cannot determine the weights, else nothing."""
+        n, parallel = self.n_equations, self.parallel_units(theta)
+        if n <= self.n_weights:
+            return f"{n:g} equations do not determine {self.n_weights} weights"
+        if parallel:
+            determined = self.n_hidden - parallel
+            return f"the data determine {determined} units, not {self.n_hidden}: the others vanish or are parallel to them"
+        return ""
+
+    def contributions(self, theta):
+        """Return ``|u_j|`` times the standard deviation of the unit; one pass."""
+        layer = self.layer(theta)
+        return np.linalg.norm(layer.coef, axis=1) * layer.deviations
+
+    @property
+    def _decays(self):
+        """Alpha in the units of hidden and of output weights."""
+        return tuple(self.alpha * (unit / self.target_scale) ** 2 for unit in (self._hidden_unit, self._output_unit))
+
+    # rows
+
+    def targets(self, y):
+        """Return P'(y - center) / t, a row for each output."""
+        y = y.reshape(len(y), -1).T
+        center = np.broadcast_to(np.asarray(self.center, dtype=y.dtype), len(y))[:, None]
+        targets = (y - center) / y.dtype.type(self.target_scale)
+        return targets if self.weighting is None else self.weighting.T.astype(y.dtype) @ targets
+
+    def _forward(self, X, y, W, b, coef, intercept):
+        """Return Z, value and derivative of the units, (k, n_rows) each, and the residual (n_outputs, n_rows)."""
+        Z = products(X, W)
+        Z += b
+        value, derivative = unit_values(self.activation, Z, smoothing=self.smoothing)
+        residual = coef.T @ value
+        residual += intercept
+        residual -= self.targets(y)
+        return Z, value, derivative, residual
+
+    def layer(self, theta, *, slopes=False):
+        """Return the best `OutputLayer` of theta; one pass."""
+
+        def f(X, y, s, W, b):
+            Z = products(X, W)
+            Z += b
+            value, derivative = unit_values(self.activation, Z, smoothing=self.smoothing)
+            weighted, targets = value * s, self.targets(y)
+            sums = weighted @ value.T, weighted @ targets.T, weighted.sum(axis=1), targets @ s
+            of_slopes = (derivative * s) @ derivative.T if slopes else np.zeros(1)
+            return tuple(part.astype(np.float64) for part in (*sums, of_slopes))
+
+        gram, cross, mean, mean_target, of_slopes = self.rows.sum(f, *self.stacked(theta))
+        if not self.fit_intercept:
+            mean, mean_target = np.zeros_like(mean), np.zeros_like(mean_target)
+        covariance = gram - np.outer(mean, mean)
+        eps = float(np.finfo(self.rows.dtype).eps)
+        alive = np.diag(covariance) > DEAD_EPS * eps * np.diag(gram)
+        deviations = np.sqrt(np.diag(covariance), where=alive, out=np.zeros(self.n_hidden))
+        if self.alpha > 0:
+            inverse = np.linalg.inv(covariance + self._decays[1] * np.eye(self.n_hidden))
+        else:
+            inverse = _pseudo_inverse(covariance, deviations, RANK_EPS * eps)
+        coef = inverse @ (cross - np.outer(mean, mean_target))
+        return OutputLayer(coef, mean_target - mean @ coef, mean, inverse, deviations, of_slopes)
+
+    def value_and_gradient(self, theta):
+        """Return the objective and its gradient; two passes."""
+        layer, stacked, dtype = self.layer(theta), self.stacked(theta), self.rows.dtype
+
+        def f(X, y, s, W, b, coef, intercept):
+            _, _, derivative, residual = self._forward(X, y, W, b, coef, intercept)
+            g = residual * s
+            derivative *= coef @ g
+            loss = 0.5 * np.sum(g * residual, dtype=np.float64)
+            return loss, (derivative @ X).astype(np.float64), derivative.sum(axis=1, dtype=np.float64)
+
+        output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
+        loss, G, g_bias = self.rows.sum(f, *stacked, *output)
+        gradient = self._pull_back(G, g_bias)
+        if self.alpha > 0:
+            decay, g_penalty = self._decays, self._variances(theta)
+            loss += (decay[0] * (theta @ g_penalty) + decay[1] * np.sum(layer.coef**2)) / 2
+            gradient += decay[0] * g_penalty
+        return float(loss), gradient
+
+    def _variances(self, theta):
+        """Return the gradient of ``sum_j w_j' S w_j / 2``."""
+        hidden, size = theta.reshape(self.shape), self.whitening.size
+        moved = np.zeros_like(hidden)
+        moved[:, :size] = hidden[:, :size] @ self.whitening.variances
+        return moved.ravel()
+
+    def _pull_back(self, G, g_bias):
+        """Return the gradient with respect to theta from sums of ``g x'`` and g over rows."""
+        if not self.fit_intercept:
+            return self.whitening.pull_back(G).ravel()
+        white = self.whitening.pull_back(G - np.outer(g_bias, self.whitening.center))
+        return np.column_stack([white, g_bias]).ravel()
+
+    def metric(self, theta):
+        """Return, as a function, the inverse of the Gauss-Newton matrix of independent white inputs; one pass.
+
+        Were the derivatives of the units independent of the white x, that of the hidden layer alone would be the
+        Kronecker product of ``<u_j, u_l> E[f'(z_j) f'(z_l)]`` and the identity.
+        """
+        layer = self.layer(theta, slopes=True)
+        A = (layer.coef @ layer.coef.T) * layer.slopes
+        if self.alpha > 0:
+            mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
+            A += self._decays[0] * mean_variance * np.eye(len(A))
+        inverse = regular_inverse(A, RIDGE)
+        return lambda q: (inverse @ q.reshape(self.shape)).ravel()
+
+    def curvature_product(self, theta):
+        """Return the function ``d -> H d``, two passes each, H the Hessian of the objective away from kinks.
+
+        A change of the hidden layer moves the best output layer, too: the first pass tells how, and H is the Schur
+        complement of the Hessian in both layers. Where the kink is smoothed, its own curvature counts where it is
+        positive.
+        """
+        stacked, layer, dtype = self.stacked(theta), self.layer(theta), self.rows.dtype
+        output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
+        eps, kink = self.smoothing, self.activation.kink
+        bend = None if self.gauss_newton else self.activation.second_derivative
+
+        def moved_output(X, y, s, W, b, coef, intercept, dW, db):
+            _, value, derivative, residual = self._forward(X, y, W, b, coef, intercept)
+            derivative *= (products(X, dW) + db) * s
+            change = coef.T @ derivative
+            cross = value @ change.T
+            if not self.gauss_newton:
+                cross += derivative @ residual.T
+            return cross.astype(np.float64), change.sum(axis=1, dtype=np.float64)
+
+        def f(X, y, s, W, b, coef, intercept, dW, db, dcoef, dintercept):
+            Z, value, derivative, residual = self._forward(X, y, W, b, coef, intercept)
+            dZ = products(X, dW)
+            dZ += db
+            change = coef.T @ (derivative * dZ)
+            change += dcoef.T @ value
+            change += dintercept
+            g, r = coef @ (change * s), residual * s
+            if not self.gauss_newton:
+                g += dcoef @ r
+            g *= derivative
+            if eps and kink:
+                g += np.where(np.abs(Z) < eps / 2, kink / eps, 0) * (coef @ r) * dZ
+            if bend is not None:
+                g += (coef @ r) * bend(Z) * dZ
+            return (g @ X).astype(np.float64), g.sum(axis=1, dtype=np.float64)
+
+        def product(direction):
+            moved = self.stacked(direction)
+            cross, shift = self.rows.sum(moved_output, *stacked, *output, *moved)
+            shift = shift * self.fit_intercept
+            dcoef = -layer.inverse @ (cross - np.outer(layer.mean, shift))
+            dintercept = -shift - layer.mean @ dcoef
+            change = dcoef.astype(dtype), dintercept.astype(dtype)[:, None]
+            result = self._pull_back(*self.rows.sum(f, *stacked, *output, *moved, *change))
+            return result + self._decays[0] * self._variances(direction) if self.alpha > 0 else result
+
+        return product
+
+    def loss(self, theta):
+        """Return the objective without its penalty; two passes."""
+        layer, dtype = self.layer(theta), self.rows.dtype
+
+        def f(X, y, s, W, b, coef, intercept):
+            residual = self._forward(X, y, W, b, coef, intercept)[-1]
+            return (0.5 * np.sum(s * residual**2, dtype=np.float64),)
+
+        output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
+        return float(self.rows.sum(f, *self.stacked(theta), *output)[0])
+
+    @property
+    def lowest(self):
+        """The objective at and below which the residual is, to rounding, zero."""
+        return (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
+
+    def is_lowest(self, value):
+        """Whether a value of the objective is, to rounding, zero."""
+        return value <= self.lowest
+
+
+def _pseudo_inverse(A, deviations, tol):
+    """Return the pseudo-inverse of a covariance in units of the deviations; constant units have none."""
+    unit = np.where(deviations > 0, deviations, np.inf)
+    values, vectors = np.linalg.eigh(A / unit[:, None] / unit)
+    kept = values > tol
+    return ((vectors[:, kept] / values[kept]) @ vectors[:, kept].T) / unit[:, None] / unit

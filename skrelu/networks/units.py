@@ -1,0 +1,32 @@
+"""Hidden units at their inputs: even ones where the network is relaxed, smoothed ones where solvers ask for it."""
+
+import numpy as np
+
+
+def unit_values(activation, Z, *, relaxed=False, smoothing=0.0):
+    """Return value and derivative of the activation at Z.
+
+    Parameters
+    ----------
+    activation : Activation
+    Z : ndarray
+    relaxed : bool, default=False
+        Whether its linear part ``q z`` is left out, so that it is even.
+    smoothing : float, default=0.0
+        Width over which its kink is smoothed: the kink ``h |z|`` becomes a parabola there.
+    """
+    value, derivative = activation.value(Z), activation.derivative(Z)
+    if relaxed:
+        value, derivative = value - activation.odd_slope * Z, derivative - activation.odd_slope
+    if smoothing and activation.kink:
+        ramp = np.maximum(1 - np.abs(Z) * (2 / smoothing), 0)
+        value += activation.kink * smoothing / 8 * ramp**2
+        derivative -= np.copysign(activation.kink / 2 * ramp, Z)
+    return value, derivative
+
+
+def regular_inverse(A, ridge):
+    """Return the inverse of a positive semidefinite matrix, a share `ridge` of its mean diagonal added."""
+    n = len(A)
+    ridge = ridge * np.trace(A) / n
+    return np.linalg.inv(A + (ridge if ridge > np.finfo(float).tiny else 1.0) * np.eye(n))

@@ -1,0 +1,156 @@
+"""The default solver of two layers: exact steps, descent with the output layer eliminated, wide starts, sizes."""
+
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+
+from skrelu.null_combinations import normalised, null_combinations
+from skrelu.solvers import hidden_layer
+from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
+from skrelu.solvers.loop import INTERRUPTED
+
+EXACT_STEPS = 8  # at most, for as long as each lowers the objective by the factor EXACT_FALL
+EXACT_FALL = 0.5
+WIDTHS = (2.0, 1.5, 3.0)  # of the wide networks, in units of the network, by turns
+WIDE_ITERATIONS = 100
+SIZES = (1.0, 3.0, 0.3)  # of their random units where the activation is not homogeneous, by turns
+SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
+
+
+def exact(network, descent, covariance):
+    """Return the descent after exact steps (`null_combinations`), for as long as they pay."""
+    theta, curve = descent.theta, []
+    if network.activation.homogeneity is None:
+        return descent
+    objective = descent.objective
+    for _ in range(EXACT_STEPS):
+        theta = null_combinations(network, theta, covariance)
+        if theta is None:
+            break
+        value = network.value_and_gradient(theta)[0]
+        if value < descent.objective:
+            curve.append(value)
+            descent = replace(descent, theta=theta, objective=value, loss_curve=descent.loss_curve + [value])
+        if not value < EXACT_FALL * objective or network.is_lowest(value):
+            break
+        objective = value
+    return descent
+
+
+def refined(network, weighting, descent, *, rival=np.inf, **options):
+    """Return the descent continued, first for the weighted outputs, then for the outputs themselves.
+
+    In weighted outputs all units count alike, in the outputs themselves those of large u_j alone: descent takes several
+    times as many iterations there, and is caught more often.
+    """
+    if network.is_lowest(descent.objective):
+        return descent
+    weighted = network.variant(weighting=weighting, alpha=0.0)
+    descent = descent.followed_by(until_stalled(), weighted, **options)
+    descent = descent.moved(network, normalised(network, descent.theta))
+    return descent.followed_by(until_stalled(rival), network, **options)
+
+
+def widened(network, weighting, rng, attempt, *, max_iter, rival=np.inf, watch=None, verbose=0):
+    """Return the descent from a wide network of random units, pruned: width removes bad local minima.
+
+    Units are dropped one by one, each time the one without which the least squares fit of the output layer loses least.
+    """
+    width = ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden)
+    wide = network.variant(width, weighting=weighting, alpha=0.0)
+    hidden = rng.standard_normal(wide.shape) / max(wide.whitening.rank, 1) ** 0.5
+    if wide.fit_intercept:
+        hidden[:, -1] = 0
+    if wide.activation.homogeneity is None:
+        hidden *= SIZES[attempt % len(SIZES)]
+    options = {"watch": watch, "verbose": verbose}
+    budget = min(max_iter, WIDE_ITERATIONS)
+    descent = Descent(hidden.ravel()).followed_by(until_stalled(), wide, max_iter=budget, **options)
+    descent = descent.moved(network, pruned(wide, descent.theta, network.n_hidden))
+    return refined(network, weighting, descent, rival=rival, max_iter=max_iter, **options)
+
+
+def pruned(network, theta, n_hidden):
+    """Return the theta of the units that are left when those that matter least are dropped one by one; one pass.
+
+    Without unit j the squared residual of the best output layer rises by ``|u_j|^2 / (C^-1)_jj``, C the covariance of
+    the units.
+    """
+    layer = network.layer(theta)
+    coef, inverse, left = layer.coef, layer.inverse, np.arange(network.n_hidden)
+    while len(left) > n_hidden:
+        room = np.maximum(np.diag(inverse), 0)
+        rise = np.sum(coef**2, axis=1) / np.where(room > 0, room, np.inf)
+        j = int(np.argmin(rise))
+        others = np.arange(len(left)) != j
+        if room[j] > 0:
+            ratio = inverse[others, j] / room[j]
+            coef, inverse = coef[others] - np.outer(ratio, coef[j]), inverse[np.ix_(others, others)]
+            inverse = inverse - np.outer(ratio, ratio) * room[j]
+        else:
+            coef, inverse = coef[others], inverse[np.ix_(others, others)]
+        left = left[others]
+    return theta.reshape(network.shape)[left].ravel()
+
+
+def best_start(network, weighting, descent, rng, *, n_starts, begin, **options):
+    """Return the best of a first descent and at most `n_starts` wide ones: see `best_of_starts`."""
+
+    def further(attempt, network, rival):
+        return network, widened(network, weighting, rng, attempt, rival=rival, **options)
+
+    return best_of_starts((network, descent), further, n_starts=n_starts, begin=begin)[1]
+
+
+def sized(network, weighting, descent, rng, **options):
+    """Return (network, descent) of the number of units that minimises the Bayesian information criterion.
+
+    That is ``n q log F + p log n``, F the objective, p the number of weights, q the rank of the outputs, n the sum of
+    the weights. Units are doubled in number, from wide starts, for as long as that lowers it, to at most the rank of X
+    and half as many weights as equations; then dropped one by one, descent following each time.
+    """
+    try:
+        while not (network.is_lowest(descent.objective) or descent.interrupted):
+            larger = network.variant(min(2 * network.n_hidden, network.whitening.rank))
+            if larger.n_hidden == network.n_hidden or larger.n_weights > larger.n_equations / 2:
+                break
+            trial = widened(larger, weighting, rng, 1, **options)
+            if trial.interrupted:
+                return network, descent.stopped(trial.stop_reason)
+            better = _criterion(larger, trial) < _criterion(network, descent) - SIZE_MARGIN
+            best = (larger, trial) if better else (network, descent)
+            network, descent = _shrunk(larger, weighting, trial, best, options)
+            if not better or network.n_hidden < larger.n_hidden:
+                return network, descent
+        return _shrunk(network, weighting, descent, (network, descent), options)
+    except KeyboardInterrupt:
+        return network, descent.stopped(INTERRUPTED)
+
+
+def _shrunk(network, weighting, descent, best, options):
+    """Return the best (network, descent) on the way down from many units."""
+    while network.n_hidden > 1:
+        smaller = network.variant(network.n_hidden - 1)
+        start = Descent(descent.theta).moved(smaller, pruned(network, descent.theta, smaller.n_hidden))
+        trial = refined(smaller, weighting, start, **options)
+        if trial.interrupted:
+            return best[0], best[1].stopped(trial.stop_reason)
+        network, descent = smaller, trial
+        lowest = _criterion(*best)
+        if _criterion(network, descent) < lowest + (SIZE_MARGIN if network.n_hidden < best[0].n_hidden else 0):
+            best = (network, descent)
+        elif network.n_hidden < best[0].n_hidden:
+            break
+    return best
+
+
+def _criterion(network, descent):
+    n = network.rows.weight_sum
+    return network.n_equations * np.log(max(descent.objective, network.lowest)) + network.n_weights * np.log(max(n, 2))
+
+
+def polished(network, descent, **options):
+    """Return the descent continued by Newton steps: `hidden_layer.polished`, from units of length one."""
+    theta = descent.theta if network.alpha > 0 else normalised(network, descent.theta)
+    return hidden_layer.polished(network, replace(descent, theta=theta), **options)
