@@ -6,6 +6,7 @@ from skrelu.one_hidden_layer_relu import OneHiddenLayerReLU
 from skrelu.projected import ProjectedReLURegressor
 from skrelu.projected_cv import ProjectedReLURegressorCV
 from skrelu.quadratic import QuadraticNet
+from skrelu.two_layer import TwoLayerReLURecovery
 
 __version__ = "0.1.0.dev0"
 
@@ -15,6 +16,7 @@ __all__ = [
     "ProjectedReLURegressor",
     "ProjectedReLURegressorCV",
     "QuadraticNet",
+    "TwoLayerReLURecovery",
     "activations",
     "constraints",
     "datasets",

@@ -10,11 +10,11 @@ MAX_ENTRIES = 2**24  # of the second moments of the inputs where units are on: s
 def null_combinations(network, theta, covariance):
     """Return theta after one exact step, or None if a unit is nowhere off, or nowhere on.
 
-    Let ``y = U f(V x + b) + c`` without noise, with as many independent columns of U as units. The units are then
-    combinations of the outputs and a constant. Unit j is zero where ``<v_j, x> + b_j < 0``, and of the combinations that
-    vanish on enough such rows it is the only one, but for its scale: the eigenvector of the smallest eigenvalue of their
-    second moments. Where it is positive, ``f^-1`` of it is linear in x, and least squares give (v_j, b_j): exactly, if
-    all rows beyond the margin are on the right side, else nearer than before. [1]_
+    Let ``y = U f(V x + b) + c`` without noise, the columns of U independent. The units are then combinations of the
+    outputs and a constant. Unit j is zero where ``<v_j, x> + b_j < 0``, and of the combinations that vanish on enough
+    such rows it is the only one, but for its scale: the eigenvector of the smallest eigenvalue of their second moments.
+    Where it is positive, ``f^-1`` of it is linear in x, and least squares give (v_j, b_j): exactly, if all rows beyond
+    the margin are on the right side, else, as a rule, nearer than before. [1]_
 
     Parameters
     ----------

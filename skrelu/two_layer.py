@@ -14,6 +14,7 @@ from skrelu._compat import Interval, StrOptions
 from skrelu.activations import Activation, get_activation
 from skrelu.base import NetworkRegressor
 from skrelu.networks.two_layer import TwoLayer
+from skrelu.networks.units import rectified
 from skrelu.one_hidden_layer import OneHiddenLayerNet
 from skrelu.output_moments import output_moments
 from skrelu.solvers import two_layer
@@ -28,7 +29,124 @@ NOT_GAUSSIAN = 5.0  # standard errors of Geary's ratio from that of a normal col
 
 
 class TwoLayerReLURecovery(NetworkRegressor):
-    """TODO."""
+    """Two layers of rectified units and linear outputs, recovered exactly from vector outputs.
+
+    Solves
+
+    ``min_{V, b, U, c} 1/(2 sum_i s_i) sum_i s_i |U f(V x_i + b) + c - y_i|^2
+    + (alpha/2) sum_j (v_j' S v_j + |u_j|^2)``,
+
+    s the sample weights, S the variances of the columns, v_j the rows of V, u_j the columns of U, f = max(0, z) or
+    another activation that is 0 for z <= 0 and positive after.
+
+    Theorem of [1]_: for x ~ N(0, I), Y = U f(V x) without noise, U of full column rank and V of full row rank, both
+    layers are recovered exactly, up to permutation and the scale that v_j and u_j share, from polynomially many rows in
+    polynomial time; for arbitrary X that is NP-hard for two units. Its steps are the start of this fit: the moments
+    ``E[y (x) He_2(x)] = sum_j u_j (x) c_2 v_j v_j'``, their spans, joint diagonalisation, signs from ``E[y x']``, and
+    exact steps: combinations of the outputs that vanish where a unit is off are that unit. Where they leave a
+    residual, descent with the output layer eliminated and further starts follow (Notes). A residual of zero, with more
+    equations than weights, is the certificate: `exact_`. Nothing is guaranteed for other inputs, more units than
+    columns, more units than outputs with few rows, or nearly parallel units, whose weights lose digits.
+
+    With mean-zero noise this is nonlinear least squares: errors fall as 1/sqrt(n), with standard errors from the
+    Gauss-Newton matrix.
+
+    Parameters
+    ----------
+    n_hidden : int or "auto", default="auto"
+        Number k of units. "auto": the number of directions of the moments that noise alone would not have, or the rank
+        of the outputs if that is less than their number; then as many as minimise the Bayesian information criterion
+        ``n q log F + p log n``, F the objective, p the number of weights, q the rank of the outputs.
+    activation : {"relu", "squared_relu"} or Activation, default="relu"
+        f. An `Activation` that is neither monotone nor homogeneous may need more starts: nothing is known of it.
+    outliers : {"none", "detect"}, default="none"
+        "detect": rows whose outputs are grossly wrong are found, set aside and left out of the fit.
+    alpha : float, default=0.0
+        Weight decay, in units of y for ReLUs.
+    solver : {"auto", "gd"}, default="auto"
+        "gd": gradient descent on V and b from the tensor start, U and c at their least squares in every step.
+    step_size : float or "auto", default="auto"
+        A number multiplies 1/L, L the largest eigenvalue of the start's Gauss-Newton matrix, and selects "gd". "auto"
+        with "gd" halves the step for good whenever it would raise the objective.
+    fit_intercept : bool, default=True
+        Whether there are b and c; False is the model of the paper.
+    max_iter : int, default=1000
+        Largest number of iterations of each start.
+    tol : float, default=1e-10
+        "gd" stops when ``|V+ - V| <= tol |V+|``; 0 means: run `max_iter` iterations. "auto" stops when
+        ``(g' M^-1 g)^(1/2) <= tol``, g the gradient and M the Gauss-Newton matrix of inputs independent of the units, y
+        in units of its root mean square. Values below 10 eps of the dtype count as 10 eps.
+    random_state : int, RandomState instance or None, default=None
+        Draws of all starts. Same data and seed, same result; the draws do not depend on the number of rows.
+    n_init : int, default=10
+        Largest number of starts of "auto". It ends with the first that leaves no residual, or that comes to the same
+        objective as the best one before.
+    warm_start : bool, default=False
+        Start from the weights of the previous fit, alone, if it had as many units and columns.
+    verbose : int, default=0
+        Print every iteration whose number is a multiple of ``10 / verbose``.
+
+    Attributes
+    ----------
+    hidden_coef_ : ndarray of shape (n_hidden, n_features)
+        v_j, of length one if f is homogeneous, by decreasing ``|u_j|`` times the deviation of the unit.
+    hidden_intercept_ : ndarray of shape (n_hidden,)
+    output_coef_ : ndarray of shape (n_outputs, n_hidden)
+        U.
+    output_intercept_ : ndarray of shape (n_outputs,)
+    exact_ : bool
+        Whether `residual_` is zero to rounding (at most 1000 eps), there are more equations than weights, and no unit
+        vanishes or is parallel to another.
+    residual_ : float
+        Root mean square of the residual, relative to that of y about its mean (without intercept: about zero).
+    outlier_mask_ : ndarray of shape (n_samples,) of bool
+        Rows that were set aside.
+    alpha_ : float
+    loss_ : float
+        Half the weighted mean squared error, summed over outputs, without penalty.
+    loss_curve_ : list of float
+        Objective after each iteration of the start that was kept; in the first stages that of wide networks and of
+        weighted outputs.
+    n_iter_ : int
+    converged_ : bool
+    stop_reason_ : str
+        Why the solver stopped, and whether the data can determine so many weights.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only when X has string column names.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When the solver stopped before its goal; and when the residual is not zero and a column of X is not normal.
+
+    See Also
+    --------
+    OneHiddenLayerReLU : One output; a y of one column takes its route here, too.
+
+    Notes
+    -----
+    The outputs are weighted by the inverse root of the covariance of their residuals about the linear fit, so that all
+    units count alike in moments and first stages, however small their u_j. Further starts are networks of 2, 1.5 and 3
+    times as many random units, of which those are kept that the least squares fit of the output layer misses most. Then
+    L-BFGS, and Newton steps with the kinks of ReLUs smoothed less and less, over V and b alone: U and c are at their
+    least squares everywhere. Signs come from the first moments, which is as good as their distance to the span of Y in
+    [1]_ where that applies, and also applies with noise and with more units than outputs.
+
+    References
+    ----------
+    .. [1] A. Bakshi, R. Jayaram and D. P. Woodruff, "Learning Two Layer Rectified Neural Networks in Polynomial Time",
+       COLT 2019. arXiv:1811.01885.
+
+    Examples
+    --------
+    >>> from skrelu import TwoLayerReLURecovery, datasets, metrics
+    >>> X, Y, teacher = datasets.make_two_layer_relu(
+    ...     n_samples=300, n_features=20, n_hidden=5, n_outputs=8, return_teacher=True, random_state=0)
+    >>> model = TwoLayerReLURecovery(random_state=0).fit(X, Y)
+    >>> model.exact_, metrics.recovery_error(teacher.hidden_coef_, model.hidden_coef_) < 1e-12
+    (True, True)
+    """
 
     _several_outputs = True
 
@@ -107,7 +225,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
     def _fit_rows(self, rows, tasks):
         """Fit: network x start x solver."""
         rng = check_random_state(self.random_state)
-        activation = _rectified(get_activation(self.activation))
+        activation = rectified(get_activation(self.activation))
         tasks.begin("start")
         centered = whitening(rows, centered=True)
         moments = output_moments(rows, centered, None if self.n_hidden == "auto" else self.n_hidden)
@@ -255,20 +373,3 @@ class _OneOutput(OneHiddenLayerNet):
 
     def _warn_unless_converged(self, reason, remedy):
         pass
-
-
-def _rectified(activation):
-    """Return the activation if it is 0 for z <= 0 and positive after.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
-    z = np.geomspace(1e-2, 1e1, 31)
-    if np.any(activation.value(np.append(-z, 0.0)) != 0) or not np.all(activation.value(z) > 0):
-        raise ValueError(
-            f"activation must be rectified, 0 for z <= 0 and positive for z > 0, {activation.name} is not; "
-            "OneHiddenLayerNet takes any activation, for one output."
-        )
-    return activation

@@ -21,8 +21,8 @@ FLOORS = [
     ["__init__"],
     ["plotting", "projected", "projected_cv", "one_hidden_layer", "one_hidden_layer_relu", "quadratic", "two_layer"],
     ["base"],
-    ["solvers", "starts", "certificates"],
-    ["moments", "tensors", "networks", "whitening"],
+    ["solvers", "starts", "certificates", "null_combinations"],
+    ["moments", "tensors", "output_moments", "joint_diagonalisation", "networks", "whitening"],
     ["rows", "activations", "constraints", "_compat", "datasets", "metrics"],
 ]
 LINES_OF_A_FILE = 400
@@ -191,6 +191,7 @@ def test_public_names_of_the_package():
         "ProjectedReLURegressor",
         "ProjectedReLURegressorCV",
         "QuadraticNet",
+        "TwoLayerReLURecovery",
         "activations",
         "constraints",
         "datasets",
@@ -246,6 +247,10 @@ SIGNATURES = {
     ),
     "OneHiddenLayerReLU": (
         "(n_hidden='auto', *, init='tensor', output_weights='signed', alpha=0.0, solver='auto', step_size='auto', "
+        "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, warm_start=False, verbose=0)"
+    ),
+    "TwoLayerReLURecovery": (
+        "(n_hidden='auto', *, activation='relu', outliers='none', alpha=0.0, solver='auto', step_size='auto', "
         "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, warm_start=False, verbose=0)"
     ),
     "QuadraticNet": (

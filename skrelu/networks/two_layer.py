@@ -1,4 +1,4 @@
-"""Two layers with several outputs, the output layer at its least squares: loss, gradient and curvature of the hidden one."""
+"""Two layers with several outputs, the output layer eliminated: loss, gradient and curvature of the hidden one."""
 
 from dataclasses import dataclass
 
@@ -178,13 +178,20 @@ class TwoLayer:
             return f"{n:g} equations do not determine {self.n_weights} weights"
         if parallel:
             determined = self.n_hidden - parallel
-            return f"the data determine {determined} units, not {self.n_hidden}: the others vanish or are parallel to them"
+            return (
+                f"the data determine {determined} units, not {self.n_hidden}: the others vanish or are parallel to them"
+            )
         return ""
 
     def contributions(self, theta):
         """Return ``|u_j|`` times the standard deviation of the unit; one pass."""
         layer = self.layer(theta)
         return np.linalg.norm(layer.coef, axis=1) * layer.deviations
+
+    @property
+    def _free_lengths(self):
+        """Whether the objective does not depend on the lengths of units."""
+        return self.alpha == 0 and self.activation.homogeneity is not None
 
     @property
     def _decays(self):
@@ -254,7 +261,7 @@ class TwoLayer:
             decay, g_penalty = self._decays, self._variances(theta)
             loss += (decay[0] * (theta @ g_penalty) + decay[1] * np.sum(layer.coef**2)) / 2
             gradient += decay[0] * g_penalty
-        return float(loss), gradient
+        return float(loss), self._at_fixed_lengths(theta, gradient)
 
     def _variances(self, theta):
         """Return the gradient of ``sum_j w_j' S w_j / 2``."""
@@ -288,8 +295,10 @@ class TwoLayer:
         """Return the function ``d -> H d``, two passes each, H the Hessian of the objective away from kinks.
 
         A change of the hidden layer moves the best output layer, too: the first pass tells how, and H is the Schur
-        complement of the Hessian in both layers. Where the kink is smoothed, its own curvature counts where it is
-        positive.
+        complement of the Hessian in both layers.
+
+        Along the lengths of units, where these are free, H would be singular: there it is given the curvature |u_j|^2,
+        lest rounding gather.
         """
         stacked, layer, dtype = self.stacked(theta), self.layer(theta), self.rows.dtype
         output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
@@ -323,14 +332,19 @@ class TwoLayer:
             return (g @ X).astype(np.float64), g.sum(axis=1, dtype=np.float64)
 
         def product(direction):
-            moved = self.stacked(direction)
+            moved = self.stacked(self._at_fixed_lengths(theta, direction))
             cross, shift = self.rows.sum(moved_output, *stacked, *output, *moved)
             shift = shift * self.fit_intercept
             dcoef = -layer.inverse @ (cross - np.outer(layer.mean, shift))
             dintercept = -shift - layer.mean @ dcoef
             change = dcoef.astype(dtype), dintercept.astype(dtype)[:, None]
             result = self._pull_back(*self.rows.sum(f, *stacked, *output, *moved, *change))
-            return result + self._decays[0] * self._variances(direction) if self.alpha > 0 else result
+            if self.alpha > 0:
+                result += self._decays[0] * self._variances(direction)
+            result = self._at_fixed_lengths(theta, result)
+            if self._free_lengths and not self.gauss_newton:
+                result += self._along_lengths(theta, direction, np.sum(layer.coef**2, axis=1))
+            return result
 
         return product
 
@@ -349,6 +363,19 @@ class TwoLayer:
     def lowest(self):
         """The objective at and below which the residual is, to rounding, zero."""
         return (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
+
+    def _at_fixed_lengths(self, theta, direction):
+        """Return a direction without its part along the lengths of the units, where these are free.
+
+        The objective does not change along it, but by smoothing, which is of a fixed width.
+        """
+        return direction - self._along_lengths(theta, direction) if self._free_lengths else direction
+
+    def _along_lengths(self, theta, direction, sizes=1.0):
+        """Return the part of a direction along the lengths of the units, times their sizes."""
+        hidden, direction = theta.reshape(self.shape), direction.reshape(self.shape)
+        along = np.sum(hidden * direction, axis=1) / np.maximum(np.sum(hidden**2, axis=1), np.finfo(float).tiny)
+        return ((sizes * along)[:, None] * hidden).ravel()
 
     def is_lowest(self, value):
         """Whether a value of the objective is, to rounding, zero."""

@@ -30,3 +30,20 @@ def regular_inverse(A, ridge):
     n = len(A)
     ridge = ridge * np.trace(A) / n
     return np.linalg.inv(A + (ridge if ridge > np.finfo(float).tiny else 1.0) * np.eye(n))
+
+
+def rectified(activation):
+    """Return the activation if it is 0 for z <= 0 and positive after.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    z = np.geomspace(1e-2, 1e1, 31)
+    if np.any(activation.value(np.append(-z, 0.0)) != 0) or not np.all(activation.value(z) > 0):
+        raise ValueError(
+            f"activation must be rectified, 0 for z <= 0 and positive for z > 0, {activation.name} is not; "
+            "OneHiddenLayerNet takes any activation, for one output."
+        )
+    return activation

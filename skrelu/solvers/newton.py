@@ -8,7 +8,7 @@ from skrelu.solvers.loop import Iterate
 
 MAX_CG = 250  # conjugate gradient steps of one Newton step, a pass each; at most twice the number of weights
 HALVINGS = 20
-ROUNDING = 1e-15  # of the objective, its accuracy
+ROUNDING = 1e-14  # of the objective, relatively: changes below may be noise
 
 
 def newton_cg(network, theta):
@@ -35,10 +35,14 @@ def newton_cg(network, theta):
             trial = theta - step
             new_value, new_gradient = network.value_and_gradient(trial)
             new_size = float(max(new_gradient @ metric(new_gradient), 0.0) ** 0.5)
+            last = not new_size < size / 2
             if new_size < size:
-                theta, value, size = trial, new_value, new_size
-            yield Iterate(theta, value, size, finished="a Newton step would change the objective by less than rounding")
-            return
+                theta, value, size, gradient = trial, new_value, new_size, new_gradient
+            reason = "a Newton step would change the objective by less than rounding" if last else ""
+            yield Iterate(theta, value, size, finished=reason)
+            if last:
+                return
+            continue
         for _ in range(HALVINGS):
             trial = theta - length * step
             new_value, new_gradient = network.value_and_gradient(trial)

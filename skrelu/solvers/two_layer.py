@@ -20,18 +20,16 @@ SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
 
 def exact(network, descent, covariance):
     """Return the descent after exact steps (`null_combinations`), for as long as they pay."""
-    theta, curve = descent.theta, []
     if network.activation.homogeneity is None:
         return descent
-    objective = descent.objective
+    theta, objective = descent.theta, descent.objective
     for _ in range(EXACT_STEPS):
         theta = null_combinations(network, theta, covariance)
         if theta is None:
             break
         value = network.value_and_gradient(theta)[0]
         if value < descent.objective:
-            curve.append(value)
-            descent = replace(descent, theta=theta, objective=value, loss_curve=descent.loss_curve + [value])
+            descent = replace(descent, theta=theta, objective=value, loss_curve=[*descent.loss_curve, value])
         if not value < EXACT_FALL * objective or network.is_lowest(value):
             break
         objective = value
