@@ -18,7 +18,8 @@ def jointly_diagonalised(tensor, n_terms, basis, rng):
     generic combinations of its slices ``T_o = sum_j u_jo v_j v_j'`` the v_j are the joint congruence eigenvectors. The
     starts are local maxima of ``|T(., v, v)|``, which is largest near the v_j where the u_j are nearly orthogonal, as
     they are for whitened outputs; the u_j, in which the problem is linear, are eliminated. Where the maxima are fewer
-    than the terms, the best of several fits with random directions besides is kept.
+    than the terms, the best of several fits with random directions besides is kept. Of a single slice, which has many
+    such terms, they are the eigenvectors.
 
     Parameters
     ----------
@@ -31,8 +32,13 @@ def jointly_diagonalised(tensor, n_terms, basis, rng):
     Returns
     -------
     v : ndarray of shape (n_terms, k)
+        At most k terms of a single slice.
     u : ndarray of shape (n_terms, n_slices)
     """
+    if len(tensor) == 1:
+        values, vectors = np.linalg.eigh(tensor[0])
+        order = np.argsort(-np.abs(values), kind="stable")[:n_terms]
+        return vectors[:, order].T, values[order, None]
     maxima, best = _power_directions(tensor, n_terms, basis, rng), None
     for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_terms else 1):
         found = maxima if attempt % 2 == 0 else maxima[:0]

@@ -246,13 +246,16 @@ class TwoLayerReLURecovery(NetworkRegressor):
         self._store(rows, centered, network, descent)
 
     def _start(self, rows, activation, centered, moments, rng, tasks):
-        """Return hidden weights and biases, and the estimator whose fit they are, or None: then others may follow."""
+        """Return hidden weights, biases, and the fit that they come from, or None: then other starts may follow."""
         if self.warm_start and hasattr(self, "hidden_coef_") and self._fits_before(rows):
             return self.hidden_coef_.astype(np.float64), self.hidden_intercept_.astype(np.float64), self
-        if rows.n_outputs == 1 and not self._is_gd:
-            names = "n_hidden", "alpha", "fit_intercept", "max_iter", "tol", "n_init", "verbose"
+        if rows.n_outputs == 1:
+            names = "n_hidden", "alpha", "solver", "fit_intercept", "max_iter", "tol", "n_init", "verbose"
             options = {name: getattr(self, name) for name in names}
             single = _OneOutput(activation=activation, random_state=rng, **options)
+            if self._is_gd:
+                start = single._start(rows, centered, rng)[0]
+                return start.hidden, start.hidden_bias, None
             single._fit_rows(rows, tasks)
             return single.hidden_coef_.astype(np.float64), single.hidden_intercept_.astype(np.float64), single
         k = moments.basis.shape[1] if self.n_hidden == "auto" else self.n_hidden
@@ -292,9 +295,14 @@ class TwoLayerReLURecovery(NetworkRegressor):
         )
 
     def _descend(self, network, moments, theta, before, rng, tasks):
-        """Return (network, descent) of the default solver; `before` is the estimator that theta comes from, if any."""
+        """Return (network, descent) of the default solver; `before` is the fit that theta comes from, if any."""
         options = {"max_iter": self.max_iter, "verbose": self.verbose}
         weighting, descent = moments.weighting, Descent(theta)
+        if isinstance(before, _OneOutput):
+            unit = network.target_scale
+            curve = [value / unit / unit for value in before.loss_curve_]
+            descent = Descent(theta, np.inf, curve, before.converged_, before.stop_reason_)
+            return network, descent.moved(network, theta)
         begin = partial(tasks.proceed, "start", partial(self._attributes, network, theta))
         tasks.begin("start")
         try:

@@ -114,6 +114,10 @@ class TwoLayer:
             white = np.column_stack([white, (bias + hidden @ self.whitening.center) / unit])
         return white.ravel()
 
+    def unpack(self, theta):
+        """Return (hidden (k, size [+ 1]),): the output layer is no part of theta."""
+        return (theta.reshape(self.shape),)
+
     def hidden(self, theta):
         """Return the hidden weights (k, d) and biases (k,) of theta in the user's units."""
         W, b = self._planes(theta)
@@ -190,8 +194,8 @@ class TwoLayer:
 
     @property
     def _free_lengths(self):
-        """Whether the objective does not depend on the lengths of units."""
-        return self.alpha == 0 and self.activation.homogeneity is not None
+        """Whether the objective does not depend on the lengths of units; the Gauss-Newton matrix is left as it is."""
+        return self.alpha == 0 and self.activation.homogeneity is not None and not self.gauss_newton
 
     @property
     def _decays(self):
@@ -342,7 +346,7 @@ class TwoLayer:
             if self.alpha > 0:
                 result += self._decays[0] * self._variances(direction)
             result = self._at_fixed_lengths(theta, result)
-            if self._free_lengths and not self.gauss_newton:
+            if self._free_lengths:
                 result += self._along_lengths(theta, direction, np.sum(layer.coef**2, axis=1))
             return result
 

@@ -87,9 +87,12 @@ def largest_curvature(network, theta):
         If it is not finite.
     """
     product, size = network.curvature_product(theta), len(theta)
-    if not np.all(np.isfinite(product(np.ones(size)))):
+    image = product(np.ones(size))
+    if not np.all(np.isfinite(image)):
         raise ValueError(f"X: squares of its entries overflow {network.rows.dtype}; rescale it or use solver='auto'")
     if size < 3:
         return float(np.linalg.eigvalsh(np.column_stack([product(e) for e in np.eye(size)]))[-1])
+    if not np.any(image):
+        return 0.0
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
     return float(eigsh(operator, 1, which="LA", v0=np.ones(size), tol=0, return_eigenvectors=False)[0])
