@@ -4,8 +4,11 @@ Every method of this package needs from the data nothing but sums over rows,
 
 ``sum_b f(X_b, y_b, s_b; parameters)``,
 
-with a small result, so `Rows.sum` is all that networks, moments and solvers know of them.
+with a small result, so `Rows.sum` is all that networks, moments and solvers know of them; but for methods that weigh
+rows one against another: these need a number for each row, `Rows.each`, and `Rows.reweighted`.
 """
+
+from copy import copy
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +16,7 @@ from scipy import sparse
 # Bytes of X in one block: small enough to stay in the cache between the two products of a pass (X_b w, then r' X_b), so
 # that a pass reads X from memory once; large enough that the overhead of a block is small beside its products.
 BLOCK_BYTES = 2**21
+QUANTILE_EPS = 1e-9  # of the sum of weights: what rounding may take from the weight below a quantile
 
 
 class Rows:
@@ -41,13 +45,61 @@ class Rows:
         self.dtype = X.dtype
         if sample_weight is None:
             sample_weight = np.ones(n_samples, dtype=X.dtype)
-        # Relative to the largest weight: the sum cannot overflow.
+        self._all_blocks = [(i, j, X_b, y[i:j]) for i, j, X_b in _row_blocks(X)]
         largest = sample_weight.max()
-        relative = sample_weight / largest
+        self._weigh(sample_weight / largest, float(largest))
+
+    def _weigh(self, relative, largest):
+        """Take weights relative to the largest, so that their sum cannot overflow."""
         relative_sum = np.sum(relative, dtype=np.float64)
-        self.weight_sum = float(largest) * float(relative_sum)
-        s = (relative / relative_sum).astype(X.dtype, copy=False)
-        self._blocks = [(X_b, y[i:j], s[i:j]) for i, j, X_b in _row_blocks(X) if np.any(s[i:j])]
+        self.weight_sum = largest * float(relative_sum)
+        self._relative, self._largest = relative, largest
+        s = (relative / relative_sum).astype(self.dtype, copy=False)
+        self._blocks = [(X_b, y_b, s[i:j]) for i, j, X_b, y_b in self._all_blocks if np.any(s[i:j])]
+
+    def reweighted(self, factors):
+        """Return these rows with their weights multiplied by factors, which are frequency weights, too.
+
+        Parameters
+        ----------
+        factors : ndarray of shape (n_samples,)
+            Non-negative. A row of factor 0 does not count.
+
+        Returns
+        -------
+        Rows
+            Of the same X and y; no copy.
+
+        Raises
+        ------
+        ValueError
+            If no row of positive weight is left.
+        """
+        largest = float(factors.max())
+        relative = self._relative * (factors / largest if largest > 0 else factors)
+        if not np.any(relative):
+            raise ValueError("factors: they leave no row of positive weight")
+        rows, top = copy(self), float(relative.max())
+        rows._weigh((relative / top).astype(self.dtype, copy=False), self._largest * largest * top)
+        return rows
+
+    def each(self, f, *parameters):
+        """Return ``f(X_b, y_b, *parameters)``, a number for each row of a block, of all blocks: (n_samples,) numbers.
+
+        Rows without weight are among them.
+        """
+        return np.concatenate([f(X, y, *parameters) for _, _, X, y in self._all_blocks])
+
+    def quantile(self, values, level):
+        """Return the smallest of the values below or at which the share `level` of all weight lies.
+
+        That of an integer weight is that of so many copies of its row.
+        """
+        order = np.argsort(values, kind="stable")
+        below = np.cumsum(self._relative[order], dtype=np.float64)
+        # Copies of a row must not differ from its weight by the rounding of the sums.
+        reached = np.searchsorted(below, level * below[-1] * (1 - QUANTILE_EPS))
+        return float(values[order[min(reached, len(order) - 1)]])
 
     def sum(self, f, *parameters):
         """Return ``sum_b f(X_b, y_b, s_b, *parameters)``; f returns a tuple of numbers and arrays of its own."""

@@ -17,9 +17,10 @@ from skrelu.networks.two_layer import TwoLayer
 from skrelu.networks.units import rectified
 from skrelu.one_hidden_layer import OneHiddenLayerNet
 from skrelu.output_moments import output_moments
-from skrelu.solvers import two_layer
+from skrelu.solvers import outliers, two_layer
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
+from skrelu.standard_errors import standard_errors
 from skrelu.starts import two_layer_start
 from skrelu.whitening import gearys_ratio, unwhitened, whitening
 
@@ -94,6 +95,10 @@ class TwoLayerReLURecovery(NetworkRegressor):
     output_coef_ : ndarray of shape (n_outputs, n_hidden)
         U.
     output_intercept_ : ndarray of shape (n_outputs,)
+    hidden_coef_std_ : ndarray of shape (n_hidden, n_features)
+    output_coef_std_ : ndarray of shape (n_outputs, n_hidden)
+        Standard errors, for noise independent of X, correlated across outputs or not. Of weights that the data do not
+        determine (`stop_reason_` says so) those of the part that they do, 0 if there is none.
     exact_ : bool
         Whether `residual_` is zero to rounding (at most 1000 eps), there are more equations than weights, and no unit
         vanishes or is parallel to another.
@@ -224,9 +229,17 @@ class TwoLayerReLURecovery(NetworkRegressor):
 
     def _fit_rows(self, rows, tasks):
         """Fit: network x start x solver."""
-        rng = check_random_state(self.random_state)
         activation = rectified(get_activation(self.activation))
         tasks.begin("start")
+        self.outlier_mask_ = np.zeros(rows.n_samples, dtype=bool)
+        if self.outliers == "detect":
+            made, rng = partial(self._network, activation=activation), check_random_state(self.random_state)
+            options = {name: getattr(self, name) for name in ("n_hidden", "fit_intercept", "n_init", "max_iter")}
+            found = outliers.detected(rows, made, rng, **options)
+            self.outlier_mask_, rows = found.mask, found.network.rows
+            if found.interrupted:
+                return self._store(rows, whitening(rows, centered=True), found.network, found)
+        rng = check_random_state(self.random_state)
         centered = whitening(rows, centered=True)
         moments = output_moments(rows, centered, None if self.n_hidden == "auto" else self.n_hidden)
         hidden, bias, before = self._start(rows, activation, centered, moments, rng, tasks)
@@ -351,12 +364,14 @@ class TwoLayerReLURecovery(NetworkRegressor):
         self.alpha_, self.loss_, self.residual_ = float(self.alpha), loss * unit * unit, (2 * loss) ** 0.5
         if not np.isfinite(self.loss_):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
+        coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
+        errors = standard_errors(network, theta, coordinates)
+        self.hidden_coef_std_, self.output_coef_std_ = (part.astype(rows.dtype) for part in errors)
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         undetermined = network.undetermined(theta)
         self.exact_ = self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps) and not undetermined
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))
-        self.outlier_mask_ = np.zeros(rows.n_samples, dtype=bool)
         self._warn_unless_converged(descent.stop_reason, "Raise alpha, max_iter or tol")
         if not self.exact_:
             self._warn_unless_gaussian(rows, centered)

@@ -21,7 +21,7 @@ FLOORS = [
     ["__init__"],
     ["plotting", "projected", "projected_cv", "one_hidden_layer", "one_hidden_layer_relu", "quadratic", "two_layer"],
     ["base"],
-    ["solvers", "starts", "certificates", "null_combinations"],
+    ["solvers", "starts", "certificates", "null_combinations", "standard_errors"],
     ["moments", "tensors", "output_moments", "joint_diagonalisation", "networks", "whitening"],
     ["rows", "activations", "constraints", "_compat", "datasets", "metrics"],
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skrelu.networks.piecewise_linear import products
-from skrelu.networks.units import regular_inverse, unit_values
+from skrelu.networks.units import pseudo_inverse, regular_inverse, unit_values
 
 DEFAULTS = {
     "fit_intercept": True,
@@ -181,11 +181,20 @@ class TwoLayer:
         if n <= self.n_weights:
             return f"{n:g} equations do not determine {self.n_weights} weights"
         if parallel:
-            determined = self.n_hidden - parallel
-            return (
-                f"the data determine {determined} units, not {self.n_hidden}: the others vanish or are parallel to them"
-            )
+            determined = f"the data determine {self.n_hidden - parallel} units, not {self.n_hidden}"
+            return f"{determined}: the others vanish or are parallel to them"
+        needed, active = self.whitening.rank + self.fit_intercept, self.active_rows(theta)
+        if active.min() < needed:
+            return f"a unit is active on {active.min():g} rows only, which do not determine its {needed} weights"
         return ""
+
+    def active_rows(self, theta):
+        """Return, for each unit, the sum of the sample weights of the rows where it is not zero; one pass."""
+
+        def f(X, y, s, W, b):
+            return (((products(X, W) + b > 0) @ s).astype(np.float64),)
+
+        return np.round(self.rows.sum(f, *self.stacked(theta))[0] * self.rows.weight_sum, 6)
 
     def contributions(self, theta):
         """Return ``|u_j|`` times the standard deviation of the unit; one pass."""
@@ -243,7 +252,7 @@ class TwoLayer:
         if self.alpha > 0:
             inverse = np.linalg.inv(covariance + self._decays[1] * np.eye(self.n_hidden))
         else:
-            inverse = _pseudo_inverse(covariance, deviations, RANK_EPS * eps)
+            inverse = pseudo_inverse(covariance, deviations, RANK_EPS * eps)
         coef = inverse @ (cross - np.outer(mean, mean_target))
         return OutputLayer(coef, mean_target - mean @ coef, mean, inverse, deviations, of_slopes)
 
@@ -384,11 +393,3 @@ class TwoLayer:
     def is_lowest(self, value):
         """Whether a value of the objective is, to rounding, zero."""
         return value <= self.lowest
-
-
-def _pseudo_inverse(A, deviations, tol):
-    """Return the pseudo-inverse of a covariance in units of the deviations; constant units have none."""
-    unit = np.where(deviations > 0, deviations, np.inf)
-    values, vectors = np.linalg.eigh(A / unit[:, None] / unit)
-    kept = values > tol
-    return ((vectors[:, kept] / values[kept]) @ vectors[:, kept].T) / unit[:, None] / unit

@@ -32,6 +32,14 @@ def regular_inverse(A, ridge):
     return np.linalg.inv(A + (ridge if ridge > np.finfo(float).tiny else 1.0) * np.eye(n))
 
 
+def pseudo_inverse(A, deviations, tol):
+    """Return the pseudo-inverse of a covariance in units of the deviations; constant units have none."""
+    unit = np.where(deviations > 0, deviations, np.inf)
+    values, vectors = np.linalg.eigh(A / unit[:, None] / unit)
+    kept = values > tol
+    return ((vectors[:, kept] / values[kept]) @ vectors[:, kept].T) / unit[:, None] / unit
+
+
 def rectified(activation):
     """Return the activation if it is 0 for z <= 0 and positive after.
 

@@ -65,7 +65,7 @@ class Descent:
         return replace(self, converged=False, stop_reason=reason)
 
 
-def until_stalled(rival=np.inf, *, base=None, stall=STALL):
+def until_stalled(rival=np.inf, *, base=None, stall=STALL, floor=0.0):
     """Return the method `base` (None: `quasi_newton`) ended when it stalls, or when it will not come below `rival`.
 
     It stalls when the objective falls by less than `stall` of itself over `WINDOW` iterations, and will not come below
@@ -76,6 +76,8 @@ def until_stalled(rival=np.inf, *, base=None, stall=STALL):
         values = []
         for step in (base or quasi_newton)(network, theta):
             values.append(step.objective)
+            if step.objective < floor and not step.finished:
+                step = step._replace(finished="the residual is nearly zero")
             if len(values) > 2 * WINDOW and not step.finished:
                 fall = values[-1 - WINDOW] - values[-1]
                 if fall < stall * values[-1]:

@@ -9,12 +9,18 @@ from skrelu.null_combinations import normalised, null_combinations
 from skrelu.solvers import hidden_layer
 from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
 from skrelu.solvers.loop import INTERRUPTED
+from skrelu.solvers.newton import newton_cg
+from skrelu.solvers.quasi_newton import quasi_newton
 
 EXACT_STEPS = 8  # at most, for as long as each lowers the objective by the factor EXACT_FALL
 EXACT_FALL = 0.5
 WIDTHS = (2.0, 1.5, 3.0)  # of the wide networks, in units of the network, by turns
 WIDE_ITERATIONS = 100
 SIZES = (1.0, 3.0, 0.3)  # of their random units where the activation is not homogeneous, by turns
+NEARLY_EXACT = 1e-6  # objective below which a residual of zero may be near
+SMOOTHED_OBJECTIVE = 1e-16  # below, smoothing would raise it
+LAST_ITERATIONS = 60  # of L-BFGS, at most, that are to find it
+LAST_STEPS = 20  # then, at most, of Newton steps
 SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
 
 
@@ -45,9 +51,10 @@ def refined(network, weighting, descent, *, rival=np.inf, **options):
     if network.is_lowest(descent.objective):
         return descent
     weighted = network.variant(weighting=weighting, alpha=0.0)
-    descent = descent.followed_by(until_stalled(), weighted, **options)
+    descent = descent.followed_by(until_stalled(floor=NEARLY_EXACT), weighted, **options)
     descent = descent.moved(network, normalised(network, descent.theta))
-    return descent.followed_by(until_stalled(rival), network, **options)
+    descent = descent.followed_by(until_stalled(rival, floor=NEARLY_EXACT), network, **options)
+    return _to_zero(network, descent, **options)
 
 
 def widened(network, weighting, rng, attempt, *, max_iter, rival=np.inf, watch=None, verbose=0):
@@ -93,12 +100,17 @@ def pruned(network, theta, n_hidden):
 
 
 def best_start(network, weighting, descent, rng, *, n_starts, begin, **options):
-    """Return the best of a first descent and at most `n_starts` wide ones: see `best_of_starts`."""
+    """Return the best of a first descent and at most `n_starts` wide ones (`best_of_starts`).
+
+    One that agrees with the best before it ends the search, `hidden_layer.AGREEING` if the activation is not
+    homogeneous.
+    """
+    agreeing = 1 if network.activation.homogeneity is not None else hidden_layer.AGREEING
 
     def further(attempt, network, rival):
         return network, widened(network, weighting, rng, attempt, rival=rival, **options)
 
-    return best_of_starts((network, descent), further, n_starts=n_starts, begin=begin)[1]
+    return best_of_starts((network, descent), further, n_starts=n_starts, begin=begin, agreeing=agreeing)[1]
 
 
 def sized(network, weighting, descent, rng, **options):
@@ -148,7 +160,23 @@ def _criterion(network, descent):
     return network.n_equations * np.log(max(descent.objective, network.lowest)) + network.n_weights * np.log(max(n, 2))
 
 
+def _to_zero(network, descent, *, max_iter, **options):
+    """Return the descent continued to a residual of zero, if that is near: by L-BFGS, by Newton steps if that is slow."""
+    trial = descent
+    for method, length in ((quasi_newton, LAST_ITERATIONS), (newton_cg, LAST_STEPS)):
+        if not network.lowest < trial.objective < NEARLY_EXACT or trial.interrupted:
+            break
+        budget = min(max_iter, len(trial.loss_curve) + length)
+        trial = trial.followed_by(method, network, max_iter=budget, **options)
+    return trial if trial.objective < SMOOTHED_OBJECTIVE or trial.interrupted else descent
+
+
 def polished(network, descent, **options):
-    """Return the descent continued by Newton steps: `hidden_layer.polished`, from units of length one."""
+    """Return the descent continued by Newton steps (`hidden_layer.polished`), from units of length one.
+
+    Not if the residual is so near to zero that smoothed kinks would raise it.
+    """
+    if descent.objective < SMOOTHED_OBJECTIVE and not descent.interrupted:
+        return replace(descent, converged=True)
     theta = descent.theta if network.alpha > 0 else normalised(network, descent.theta)
     return hidden_layer.polished(network, replace(descent, theta=theta), **options)
