@@ -7,6 +7,7 @@ POWER_STARTS = 10  # a unit, of the power iteration
 POWER_STEPS = 30
 PARALLEL = 0.7  # cosine above which two maxima of the power iteration count as one term
 RANDOM_STARTS = 4  # of the joint fit, besides that of the power iteration, where it finds too few
+GRADIENT_TOL = 1e-6  # of the joint fit, for moments of order one
 MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
 RCOND = 1e-6  # singular values below this share of the largest count as zero in the fit of the u_j
 
@@ -39,16 +40,18 @@ def jointly_diagonalised(tensor, n_terms, basis, rng):
         values, vectors = np.linalg.eigh(tensor[0])
         order = np.argsort(-np.abs(values), kind="stable")[:n_terms]
         return vectors[:, order].T, values[order, None]
+    size = np.linalg.norm(tensor) or 1.0
+    tensor = tensor / size
     maxima, best = _power_directions(tensor, n_terms, basis, rng), None
     for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_terms else 1):
         found = maxima if attempt % 2 == 0 else maxima[:0]
         start = np.vstack([found, _random_directions(n_terms - len(found), basis, rng)])
-        options = {"maxiter": 1000, "gtol": 1e-9, "ftol": 0.0}
+        options = {"maxiter": 1000, "gtol": GRADIENT_TOL, "ftol": 0.0}
         fit = minimize(_misfit, start.ravel(), args=(tensor,), jac=True, method="L-BFGS-B", options=options)
         if best is None or fit.fun < best.fun - MARGIN * abs(best.fun):
             best = fit
     v = _unit(best.x.reshape(n_terms, -1))
-    return v, _coefficients(tensor, v)[0]
+    return v, size * _coefficients(tensor, v)[0]
 
 
 def _misfit(theta, tensor):
@@ -56,20 +59,26 @@ def _misfit(theta, tensor):
     V = theta.reshape(-1, tensor.shape[1])
     norm = np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12)
     v = V / norm
-    u, along = _coefficients(tensor, v)
-    gradient = 2 * (((u @ u.T) * (v @ v.T)) @ v - np.einsum("okl,jo,jl->jk", tensor, u, v, optimize=True))
+    u, slices = _coefficients(tensor, v)
+    gradient = 2 * (((u @ u.T) * (v @ v.T)) @ v - _contracted(slices, u))
     gradient -= np.sum(gradient * v, axis=1, keepdims=True) * v
-    return -np.sum(u * along) / 2, (gradient / norm).ravel()
+    return -np.sum(u * _along(slices, v)) / 2, (gradient / norm).ravel()
 
 
 def _coefficients(tensor, v):
-    """Return the u_j of least squares for given v_j, and ``T(., v_j, v_j)``."""
-    along = _along(tensor, v)
-    return np.linalg.pinv((v @ v.T) ** 2, rcond=RCOND, hermitian=True) @ along, along
+    """Return the u_j of least squares for given v_j, and the ``T_o v_j``, an array (n_slices, k, n_terms)."""
+    slices = tensor @ v.T
+    return np.linalg.pinv((v @ v.T) ** 2, rcond=RCOND, hermitian=True) @ _along(slices, v), slices
 
 
-def _along(tensor, v):
-    return np.einsum("okl,jk,jl->jo", tensor, v, v, optimize=True)
+def _along(slices, v):
+    """Return ``T(., v_j, v_j)`` (n_terms, n_slices) from the ``T_o v_j``."""
+    return np.sum(slices * v.T, axis=1).T
+
+
+def _contracted(slices, u):
+    """Return ``T(u_j, v_j, .)`` (n_terms, k) from the ``T_o v_j``."""
+    return np.sum(slices * u.T[:, None], axis=0).T
 
 
 def _power_directions(tensor, n_terms, basis, rng):
@@ -79,8 +88,9 @@ def _power_directions(tensor, n_terms, basis, rng):
     """
     v = _random_directions(POWER_STARTS * n_terms, basis, rng)
     for _ in range(POWER_STEPS):
-        v = _unit(np.einsum("okl,jo,jl->jk", tensor, _along(tensor, v), v, optimize=True))
-    value = np.linalg.norm(_along(tensor, v), axis=1)
+        slices = tensor @ v.T
+        v = _unit(_contracted(slices, _along(slices, v)))
+    value = np.linalg.norm(_along(tensor @ v.T, v), axis=1)
     chosen: list = []
     for i in np.argsort(-value, kind="stable"):
         if value[i] > 0 and np.all(np.abs(v[chosen] @ v[i]) < PARALLEL):

@@ -67,8 +67,9 @@ def output_moments(rows, whitening, n_directions=None):
     Notes
     -----
     The unfolding of the second moments is a matrix of d rows and q d columns, q the number of weighted outputs. Were
-    the P'r independent of x, its entries would have variance 1/n, n the sum of the weights, and its singular values
-    would stay below ``edge = (sqrt(d) + sqrt(q d)) / sqrt(n)``, and some room for fluctuation.
+    the P'r independent of x, its entries would have variance 1/n, n the sum of the weights, and its largest singular
+    value would be near ``(sqrt(d) + sqrt(q d)) / sqrt(n)``; it is above ``edge``, which adds ``1 / sqrt(n)`` for
+    fluctuation, in about one of twenty samples.
     """
     n, size, eps = max(rows.weight_sum, 1.0), whitening.size, float(np.finfo(rows.dtype).eps)
     (mean,) = rows.sum(lambda X, y, s: (s @ y.reshape(len(y), -1),))

@@ -146,13 +146,11 @@ def _scaled(network, theta, whitening, max_weights):
 def _row_sums(network, whitening, weights):
     """Return the moments of the derivatives ``(f'_j xi, f_j)``, of the slopes ``f'_j`` and of the residual; one pass.
 
-    Where lengths are free, xi is without its part along w_j. Moments are about the means with intercept.
+    Moments are about the means with intercept.
     """
     k, D = weights.inside.shape
     r, n_columns = weights.basis.shape[1], k * (D + 1)
     directions = np.hstack([weights.basis, weights.white.T])
-    square = np.sum(weights.inside**2, axis=1, keepdims=True)
-    gauge = weights.inside / np.where(square > 0, square, 1.0) * weights.free
 
     def of_piece(projected, targets, s):
         z = projected[:, r:] + weights.bias
@@ -161,9 +159,7 @@ def _row_sums(network, whitening, weights):
         residual = value @ weights.output + weights.intercept - targets
         root = np.sqrt(s)[:, None]
         derivatives = np.empty((len(z), n_columns))
-        tangent = derivatives[:, : k * D].reshape(len(z), k, D)
-        np.subtract(xi[:, None], (xi @ weights.inside.T)[:, :, None] * gauge, out=tangent)
-        tangent *= (slope * root)[:, :, None]
+        np.multiply((slope * root)[:, :, None], xi[:, None], out=derivatives[:, : k * D].reshape(len(z), k, D))
         derivatives[:, k * D :] = value * root
         slope, residual = slope * root, residual * root
         return derivatives.T @ derivatives, root[:, 0] @ derivatives, slope.T @ slope, residual.T @ residual
@@ -252,6 +248,7 @@ def _estimate(network, whitening, weights, sums, inflation):
         block, r = H[j * D : (j + 1) * D, j * D : (j + 1) * D], len(T)
         block[:r, :r] += decays[0][j] * (T @ T.T)
         if weights.free:
+            # z f'(z) = p f(z), which the fit to the units leaves nothing of: H and M are zero along w_j.
             block += np.trace(block) / D * np.outer(w, w) / max(w @ w, np.finfo(float).tiny)
     inverse = _inverse(H, k)
     outside = np.zeros(k)

@@ -141,7 +141,7 @@ def test_demo(capsys):
     out, err = capsys.readouterr()
     rows = out.splitlines()[-len(EXPERIMENTS) :]
     errors = [float(row.split()[-2]) for row in rows]
-    networks = ["OneHiddenLayerReLU", "OneHiddenLayerNet", "QuadraticNet"]
+    networks = ["OneHiddenLayerReLU", "OneHiddenLayerNet", "QuadraticNet", "TwoLayerReLURecovery"]
     assert [row.split("(")[0].split()[-1] for row in rows] == [*["ProjectedReLURegressor"] * 2, *networks]
     assert max(errors) < 1e-3
     assert max(errors[2:]) < 1e-10

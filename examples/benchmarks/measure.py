@@ -162,7 +162,7 @@ def counted_passes():
         yield passes
 
 
-def race(setting, contenders, problems):
+def race(setting, contenders, problems, more=None):
     """Return a record for each contender and problem; on each problem all run one after another, in rotating order.
 
     Machines have other users: only times that were taken side by side are comparable.
@@ -173,6 +173,8 @@ def race(setting, contenders, problems):
         Goes into every record.
     contenders : list of Contender
     problems : list of Problem
+    more : callable (problem, weights) -> dict, optional
+        What else goes into a record.
     """
     records = []
     with warnings.catch_warnings(), np.errstate(all="ignore"), counted_passes() as passes:
@@ -185,6 +187,7 @@ def race(setting, contenders, problems):
                 passes.clear()
                 coef, ms, calls = timed(c.fit, problem)
                 result = dict(error=problem.error(coef), ms=ms, passes=len(passes) // calls)
+                result |= more(problem, coef) if more else {}
                 records.append(setting | dict(method=c.name, ours=c.ours, seed=problem.seed) | result)
     return records
 
@@ -209,11 +212,11 @@ def quartiles(values):
     return f"{median:.2g} [{low:.2g}, {high:.2g}]"
 
 
-def success_cells(records):
-    """Return success, near successes, seconds, the largest, and seconds for a success."""
+def success_cells(records, bound=RECOVERED):
+    """Return success, near successes, seconds, the largest, and seconds for a success; below the bound is success."""
     errors = np.array([record["error"] for record in records])
     seconds = np.array([record["ms"] for record in records]) / 1e3
-    hits = np.sum(errors < RECOVERED)
+    hits = np.sum(errors < bound)
     counts = [f"{hits}/{len(errors)}", f"{np.sum(errors < NEAR)}/{len(errors)}"]
     return [*counts, quartiles(seconds), f"{max(seconds):.2g}", f"{sum(seconds) / hits:.2g}" if hits else "-"]
 
@@ -224,9 +227,9 @@ def milliseconds(records):
     return f"{median:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def time_ratio(ours, peer, *keys):
-    """Return our time over a peer's where both recovered the weights: median of the ratios [quartiles]."""
-    pairs = common_successes(ours, peer, *keys)
+def time_ratio(ours, peer, *keys, bound=RECOVERED):
+    """Return our time over a peer's where both errors are below the bound: median of the ratios [quartiles]."""
+    pairs = common_successes(ours, peer, *keys, bound=bound)
     if not pairs:
         return "-"
     mine, other = np.array(pairs).T
@@ -234,13 +237,11 @@ def time_ratio(ours, peer, *keys):
     return f"{median:.2g} [{low:.2g}, {high:.2g}]"
 
 
-def common_successes(ours, peer, *keys):
-    """Return (our time, its time) for the problems on which both recovered the weights."""
-    times = {
-        tuple(record[key] for key in (*keys, "seed")): record["ms"] for record in ours if record["error"] < RECOVERED
-    }
+def common_successes(ours, peer, *keys, bound=RECOVERED):
+    """Return (our time, its time) for the problems on which both errors are below the bound."""
+    times = {tuple(record[key] for key in (*keys, "seed")): record["ms"] for record in ours if record["error"] < bound}
     labelled = [(tuple(record[key] for key in (*keys, "seed")), record) for record in peer]
-    return [(times[key], record["ms"]) for key, record in labelled if key in times and record["error"] < RECOVERED]
+    return [(times[key], record["ms"]) for key, record in labelled if key in times and record["error"] < bound]
 
 
 def interleaved(functions, rounds):

@@ -93,28 +93,33 @@ def lbfgs_from_the_truth(problem):
 
 
 def mlp(n_starts, activation="relu"):
+    """The function of `best_mlp`."""
+
+    def fit(problem):
+        return best_mlp(problem, n_starts, activation).predict
+
+    return fit
+
+
+def best_mlp(problem, n_starts, activation="relu", zero=ZERO):
     """The best of so many starts of `MLPRegressor` by their training loss; the first without residual ends them.
 
     Not told anything but the number of units. Its L-BFGS ends when the loss falls by less than 2e-9 in an iteration, a
     constant of scikit-learn: the network may be the right one and the error still 1e-4.
     """
-
-    def fit(problem):
-        best = None
-        for start in range(n_starts):
-            model = MLPRegressor(
-                hidden_layer_sizes=(problem.n_hidden,),
-                activation=activation,
-                solver="lbfgs",
-                alpha=0,
-                tol=1e-12,
-                max_iter=2000,
-                random_state=start,
-            ).fit(problem.X, problem.y)
-            if best is None or model.loss_ < best.loss_:
-                best = model
-            if 2 * best.loss_ < ZERO**2 * np.mean(problem.y**2):
-                break
-        return best.predict
-
-    return fit
+    best = None
+    for start in range(n_starts):
+        model = MLPRegressor(
+            hidden_layer_sizes=(problem.n_hidden,),
+            activation=activation,
+            solver="lbfgs",
+            alpha=0,
+            tol=1e-12,
+            max_iter=2000,
+            random_state=start,
+        ).fit(problem.X, problem.y)
+        if best is None or model.loss_ < best.loss_:
+            best = model
+        if 2 * best.loss_ < zero**2 * np.mean(problem.y**2):
+            break
+    return best

@@ -7,19 +7,22 @@ from unittest import mock
 import network_peers
 import numpy as np
 import quadratic_peers
+import two_layer_peers
 from measure import Block, Table, interleaved, say
 from sklearn.neural_network import MLPRegressor
 
 from skrelu import activations
-from skrelu.datasets import make_one_hidden_layer, make_quadratic
+from skrelu.datasets import make_one_hidden_layer, make_quadratic, make_two_layer_relu
 from skrelu.networks import OneHiddenLayer, SingleReLU
 from skrelu.networks.quadratic import QuadraticModel, QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
+from skrelu.networks.two_layer import TwoLayer
 from skrelu.rows import BLOCK_BYTES, Rows
 from skrelu.whitening import whitening
 
 SHAPES = ((20_000, 1_000), (200_000, 50), (2_000, 1_000))
 NETWORK_SHAPES = ((50_000, 100, 20), (20_000, 20, 5), (20_000, 200, 10), (10_000, 20, 20))
+TWO_LAYER_SHAPES = ((50_000, 100, 20, 20), (20_000, 20, 5, 8), (10_000, 50, 10, 4), (1_000, 100, 20, 20))
 GROWTH = (((n, 500) for n in (2_500, 5_000, 10_000, 20_000, 40_000)), ((5_000, d) for d in (50, 200, 800, 3_200)))
 
 
@@ -141,20 +144,35 @@ def quadratic_passes(options):
     return _against_products(options, "quad-pass", table, _quadratic_times)
 
 
-def _against_products(options, block, table, measured):
+def two_layer_passes(options):
+    """Time of value and gradient of two layers over that of its matrix products."""
+    table = Table(
+        f"Value and gradient of two layers, {options.threads} thread(s)",
+        ["n", "d", "k", "m", "dtype", "method", "ms, fastest", "ms, median", "this / products, fastest", "median"],
+        note="U at its least squares takes a pass of its own, so that V X' is formed twice. Products: V X' twice and "
+        "G X, H H' (k, k), H Y', U H and U' R (k, m), in the row blocks of skrelu, and nothing else: no residual, no "
+        "activation. Products with X: three of these. Keeping V X' between the passes would save one of them, for n k "
+        "numbers of memory. The hand-written ones keep all they form, and have no biases. MLPRegressor: time of a fit "
+        "by its passes, in which U is no further than a step of descent.",
+    )
+    return _against_products(options, "two-pass", table, _two_layer_times, TWO_LAYER_SHAPES)
+
+
+def _against_products(options, block, table, measured, shapes=NETWORK_SHAPES):
     records = []
-    for n, d, k in NETWORK_SHAPES:
+    for n, *sizes in shapes:
         for dtype in ("float64", "float32"):
-            n_rows = n // 5 if options.quick else n
-            say(f"{block}: {n_rows} x {d}, {k} units, {dtype}")
-            times = measured(n_rows, d, k, dtype, rounds=7 if options.quick else 25)
-            records.append(dict(block=block, n=n_rows, d=d, k=k, dtype=dtype, threads=options.threads, ms=times))
+            n_rows = n // 5 if options.quick and n > 1_000 else n
+            say(f"{block}: {n_rows} x {sizes[0]}, {sizes[1]} units, {dtype}")
+            times = measured(n_rows, *sizes, dtype, rounds=7 if options.quick else 25)
+            named = dict(zip("dkm", sizes, strict=False))
+            records.append(dict(block=block, n=n_rows, **named, dtype=dtype, threads=options.threads, ms=times))
             products = np.array(times["products"])
             for name, ms in times.items():
                 low, median, high = np.percentile(np.array(ms) / products, [25, 50, 75])
                 ratios = [f"{min(ms) / min(products):.2f}", f"{median:.2f} [{low:.2f}, {high:.2f}]"]
                 cells = [f"{min(ms):.3g}", f"{np.median(ms):.3g}", *(ratios if name != "products" else ("", ""))]
-                table.rows.append([str(n_rows), str(d), str(k), dtype, name, *cells])
+                table.rows.append([str(n_rows), *map(str, sizes), dtype, name, *cells])
     return Block([table], records)
 
 
@@ -202,6 +220,58 @@ def _quadratic_times(n, d, k, dtype, rounds):
     contenders["hand-written, no linear part, no blocks"] = partial(quadratic_peers.loss_and_gradient, *arguments)
     times = interleaved(list(contenders.values()), rounds)
     return dict(zip(contenders, times.T.tolist(), strict=True))
+
+
+def _two_layer_times(n, d, k, m, dtype, rounds):
+    """Return the milliseconds of value and gradient of each contender, by name."""
+    X, y = make_two_layer_relu(n, d, k, m, random_state=0)
+    X, y, V = X.astype(dtype), y.astype(dtype), np.random.default_rng(0).standard_normal((k, d)) / np.sqrt(d)
+    contenders = {
+        "products": _two_layer_products(X, V.astype(dtype), m),
+        "products with X": _two_layer_products(X, V.astype(dtype), 0),
+    }
+    rows, center = Rows(X, y), y.mean(axis=0, dtype=np.float64)
+    for name, biases in (("ours", True), ("ours, no biases", False)):
+        network = TwoLayer(
+            rows,
+            activations.relu,
+            whitening(rows, centered=biases),
+            k,
+            fit_intercept=biases,
+            center=center * biases,
+            target_scale=rows.target_scale(center * biases),
+        )
+        contenders[name] = partial(network.value_and_gradient, network.parameters(V, np.zeros(k)))
+    w, units = V.astype(dtype).ravel(), np.ones(k)
+    both = np.concatenate([w, np.ones(m * k, dtype=dtype)])
+    projected, joint = two_layer_peers.projected(activations.relu), two_layer_peers.joint(activations.relu)
+    contenders["hand-written, U eliminated, no blocks"] = lambda: projected(w, X, y, units)
+    contenders["hand-written, U and V, no blocks"] = lambda: joint(both, X, y, units)
+    contenders["MLPRegressor"], n_passes = _counted_mlp(X, y, k)
+    times = interleaved(list(contenders.values()), rounds)
+    times[:, -1] /= n_passes
+    return dict(zip(contenders, times.T.tolist(), strict=True))
+
+
+def _two_layer_products(X, V, m):
+    """Return the function of the products of value and gradient, of those with X alone for m = 0."""
+    k, step = len(V), max(8, BLOCK_BYTES // (X.shape[1] * X.itemsize))
+    blocks = [X[i : i + step] for i in range(0, len(X), step)]
+    units, outputs = (np.ones((rows, min(step, len(X))), dtype=X.dtype) for rows in (k, m))
+    U = np.ones((m, k), dtype=X.dtype)
+
+    def products():
+        total = np.zeros_like(V)
+        for X_b in blocks:
+            H, R = units[:, : len(X_b)], outputs[:, : len(X_b)]
+            V @ X_b.T
+            V @ X_b.T
+            total += H @ X_b
+            if m:
+                H @ H.T, H @ R.T, U @ H, U.T @ R
+        return total
+
+    return products
 
 
 def _random_theta(network, rng):

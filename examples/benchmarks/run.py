@@ -1,4 +1,4 @@
-"""One structured ReLU, one hidden layer of ReLUs or of other activations, and quadratic networks, against their peers.
+"""One structured ReLU, one hidden layer of any activation, quadratic networks, and two layers, against their peers.
 
 One command: ``python examples/benchmarks/run.py`` (see README.md).
 """
@@ -14,9 +14,10 @@ import one_hidden_layer
 import quadratic
 import single_relu
 import smooth
+import two_layer
 from measure import machine, say
 from memory import memory
-from passes import network_passes, passes, quadratic_passes
+from passes import network_passes, passes, quadratic_passes, two_layer_passes
 from report import curves, plot, show
 from threadpoolctl import threadpool_limits
 
@@ -35,6 +36,9 @@ BLOCKS = {
     "quad": quadratic.quad,
     "smooth": smooth.smooth,
     "quad-pass": quadratic_passes,
+    "two": two_layer.two,
+    "two-noise": two_layer.two_noise,
+    "two-pass": two_layer_passes,
 }
 
 

@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from skrelu import OneHiddenLayerNet, OneHiddenLayerReLU, ProjectedReLURegressor, QuadraticNet
+from skrelu import OneHiddenLayerNet, OneHiddenLayerReLU, ProjectedReLURegressor, QuadraticNet, TwoLayerReLURecovery
 from skrelu._cli.console import print_table, progress, say
 from skrelu.constraints import L0Ball, L1Ball
-from skrelu.datasets import make_one_hidden_layer, make_quadratic, make_relu_regression
+from skrelu.datasets import make_one_hidden_layer, make_quadratic, make_relu_regression, make_two_layer_relu
 from skrelu.metrics import recovery_error
 
 HEADER = ("planted network and estimator", "rows", "columns", "relative error", "fit seconds")
@@ -80,6 +80,12 @@ EXPERIMENTS = (
         partial(make_quadratic, n_samples=1000, n_features=50, n_hidden=5, return_teacher=True),
         lambda teacher: QuadraticNet(5, random_state=0),
         "matrix_",
+    ),
+    Experiment(
+        "5 ReLUs, 8 outputs, TwoLayerReLURecovery()",
+        partial(make_two_layer_relu, n_samples=300, n_features=20, n_hidden=5, n_outputs=8, return_teacher=True),
+        lambda teacher: TwoLayerReLURecovery(random_state=0),
+        "hidden_coef_",
     ),
 )
 

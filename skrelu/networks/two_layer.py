@@ -167,7 +167,8 @@ class TwoLayer:
 
     def parallel_units(self, theta):
         """Return the number of units that vanish or, of a homogeneous activation, are parallel to another one."""
-        hidden, sizes = theta.reshape(self.shape), self.contributions(theta)
+        # Without what they have along directions in which the rows do not vary.
+        hidden, sizes = self.parameters(*self.hidden(theta)).reshape(self.shape), self.contributions(theta)
         alive = sizes > PARALLEL_TOL * sizes.max()
         if self.activation.homogeneity is None:
             return int(np.sum(~alive))
@@ -184,7 +185,7 @@ class TwoLayer:
             determined = f"the data determine {self.n_hidden - parallel} units, not {self.n_hidden}"
             return f"{determined}: the others vanish or are parallel to them"
         needed, active = self.whitening.rank + self.fit_intercept, self.active_rows(theta)
-        if active.min() < needed:
+        if active.min() < needed * (1 - DEAD_EPS * float(np.finfo(self.rows.dtype).eps)):
             return f"a unit is active on {active.min():g} rows only, which do not determine its {needed} weights"
         return ""
 
@@ -315,7 +316,7 @@ class TwoLayer:
         """
         stacked, layer, dtype = self.stacked(theta), self.layer(theta), self.rows.dtype
         output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
-        eps, kink = self.smoothing, self.activation.kink
+        eps, kink = self.smoothing, 0.0 if self.gauss_newton else self.activation.kink
         bend = None if self.gauss_newton else self.activation.second_derivative
 
         def moved_output(X, y, s, W, b, coef, intercept, dW, db):

@@ -21,7 +21,7 @@ def unit_values(activation, Z, *, relaxed=False, smoothing=0.0):
     if smoothing and activation.kink:
         ramp = np.maximum(1 - np.abs(Z) * (2 / smoothing), 0)
         value += activation.kink * smoothing / 8 * ramp**2
-        derivative -= np.copysign(activation.kink / 2 * ramp, Z)
+        derivative -= activation.kink / 2 * ramp * np.sign(Z)
     return value, derivative
 
 

@@ -3,6 +3,7 @@
 import warnings
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -15,6 +16,7 @@ from skrelu.networks.units import unit_values
 from skrelu.output_moments import output_moments
 from skrelu.rows import Rows
 from skrelu.solvers.descent import Descent, best_of_starts
+from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.quasi_newton import quasi_newton
 from skrelu.solvers.two_layer import SIZE_MARGIN, SIZES, WIDTHS, pruned, refined
 from skrelu.whitening import whitening
@@ -30,7 +32,9 @@ MASKS = 8  # at most, from one start, for as long as they change
 FALSE_ALARMS = 0.05  # expected number of rows of normal noise that are set aside
 FLOOR_EPS = 1e4  # residuals below this many eps of the root mean square of y are rounding
 MAX_SHARE = 0.5  # of the equations: with more weights, a network may fit most rows, whatever they are
-STARTS_OF_A_SIZE = 3  # while the number of units is sought
+GROWTH = 1.25  # of the number of units while it is sought: much wider networks fit wrong rows, too
+STARTS_OF_A_SIZE = 2
+SIZES_ABOVE = 2  # tried in vain, then no larger one follows
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
     network_of : callable (rows, *, coordinates, moments, n_hidden) -> TwoLayer
     rng : RandomState
     n_hidden : int or "auto"
-        "auto": the number of directions of the moments, then twice as many for as long as that lowers ``n q log F + p
-        log n``, F the objective.
+        "auto": of numbers that increase by a quarter from that of the moments' directions on, the one that minimises
+        ``n q log F + p log n``, F the objective; then units are dropped, one by one, for as long as that falls.
     fit_intercept : bool
     n_init, max_iter : int
         Largest number of starts, and of iterations of each.
@@ -82,25 +86,25 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
     centered = whitening(calm, centered=True)
     moments = output_moments(calm, centered, None if auto else n_hidden)
     coordinates = centered if fit_intercept else whitening(calm, centered=False)
-    n_units, n_starts = (moments.basis.shape[1], min(n_init, STARTS_OF_A_SIZE)) if auto else (n_hidden, n_init)
+    n_units = moments.basis.shape[1] if auto else n_hidden
     network = network_of(calm, coordinates=coordinates, moments=moments, n_hidden=n_units)
     search = _Search(rows, moments.weighting, rng, max_iter)
-    found = search.nothing(network)
-    if search.taken(network) > MAX_SHARE:
-        reason = f"{rows.weight_sum:g} rows are too few to tell wrong ones with {network.n_weights} weights"
-    else:
-        reason = "no majority of rows agrees with one network"
-        found = search.best(network, n_starts)
-        found = search.grown(network, found, n_starts) if auto else found
+    found = search.narrowed(search.grown(network, n_init)) if auto else search.best(network, n_init)
     if found.mask is not None and search.share(found.mask) < 0.5:
-        return found
+        return replace(found, network=_on(found.network, rows.reweighted(1.0 - found.mask)))
+    reason = f"so few rows cannot tell wrong ones with {network.n_weights} weights"
+    if found.mask is not None:
+        reason = "no majority of them agrees with one network"
     if not found.interrupted:
         warnings.warn(f"No rows were set aside: {reason}.", ConvergenceWarning, stacklevel=6)
     return replace(found, mask=np.zeros(rows.n_samples, dtype=bool), network=_on(found.network, rows))
 
 
 def bounded(rows):
-    """Return the rows reweighted so that no output, however far from the median, can dominate a sum of squares."""
+    """Return the rows reweighted so that those of outputs far from the median count for nothing in sums of squares.
+
+    Beyond the bound, weights fall as the fourth power of the distance: squares times weights as its square.
+    """
 
     def output(X, y, j):
         return y.reshape(len(y), -1)[:, j]
@@ -110,7 +114,7 @@ def bounded(rows):
     typical = rows.quantile(distance, 0.5)
     if not 0 < typical < np.inf:
         return rows
-    return rows.reweighted((BOUND / np.maximum(distance / typical, BOUND)) ** 2)
+    return rows.reweighted((BOUND / np.maximum(distance / typical, BOUND)) ** 4)
 
 
 @dataclass(frozen=True)
@@ -135,26 +139,49 @@ class _Search:
         return network.n_weights / (self.rows.weight_sum * network.output_rank)
 
     def best(self, network, n_starts):
-        """Return the best of several starts: see `best_of_starts`."""
+        """Return the best of several starts (`best_of_starts`); none is tried with more weights than `MAX_SHARE`."""
 
         def further(attempt, network, rival):
             return network, self._from_start(network, attempt)
 
-        start = network, self.nothing(network)
+        start, n_starts = (network, self.nothing(network)), n_starts if self.taken(network) <= MAX_SHARE else 0
         return best_of_starts(start, further, n_starts=n_starts, begin=lambda: False)[1]
 
-    def grown(self, network, found, n_starts):
-        """Return the best of more units, doubled in number for as long as that lowers the criterion."""
-        while not (network.is_lowest(found.objective) or found.interrupted):
-            larger = network.variant(min(2 * network.n_hidden, network.whitening.rank))
-            if larger.n_hidden == network.n_hidden or self.taken(larger) > MAX_SHARE:
+    def grown(self, network, n_starts):
+        """Return the best of more and more units, by the Bayesian information criterion."""
+        while network.n_hidden > 1 and self.taken(network) > MAX_SHARE:
+            network = network.variant(network.n_hidden - 1)
+        best, lowest, in_vain = self.nothing(network), np.inf, 0
+        while in_vain < SIZES_ABOVE and self.taken(network) <= MAX_SHARE:
+            found = self.best(network, min(n_starts, STARTS_OF_A_SIZE))
+            if found.interrupted:
+                return best.stopped(found.stop_reason)
+            value = self._criterion(network, found)
+            in_vain = 0 if value < lowest - SIZE_MARGIN else in_vain + 1
+            best, lowest = (best, lowest) if in_vain else (found, value)
+            if network.is_lowest(found.objective) or network.n_hidden >= network.whitening.rank:
                 break
-            trial = self.best(larger, n_starts)
-            if trial.interrupted:
-                return found.stopped(trial.stop_reason)
-            if _criterion(larger, trial) >= _criterion(network, found) - SIZE_MARGIN:
-                break
-            network, found = larger, trial
+            network = network.variant(min(ceil(GROWTH * network.n_hidden), network.whitening.rank))
+        return best
+
+    def _criterion(self, network, found):
+        n = self.rows.weight_sum
+        fit = n * network.output_rank * np.log(max(found.objective, network.lowest))
+        return fit + network.n_weights * np.log(max(n, 2))
+
+    def narrowed(self, found):
+        """Return the best after units are dropped, one by one: those too many fit wrong rows."""
+        try:
+            while found.mask is not None and not found.interrupted and found.network.n_hidden > 1:
+                smaller = found.network.variant(found.network.n_hidden - 1)
+                left = pruned(found.network, found.theta, smaller.n_hidden), _without_rarest(found.network, found.theta)
+                trials = [self._robust(smaller, Descent(theta)) for theta in left]
+                trial = min(trials, key=partial(self._criterion, smaller))
+                if self._criterion(smaller, trial) >= self._criterion(found.network, found) - SIZE_MARGIN:
+                    break
+                found = trial
+        except KeyboardInterrupt:
+            return found.stopped(INTERRUPTED)
         return found
 
     def _from_start(self, network, attempt):
@@ -164,15 +191,19 @@ class _Search:
         their squares, by iterative reweighting, units being dropped on the way; then least squares on the rows that are
         not set aside and a new mask by their residuals, by turns until the mask repeats.
         """
-        wide = network.variant(
-            ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden), weighting=self.weighting, alpha=0.0
-        )
+        width = ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden)
+        wide = network.variant(width, weighting=self.weighting, alpha=0.0)
         descent = self._continued(Descent(_wide_start(wide, self.rng, attempt)), wide, WIDE_ITERATIONS)
         wide, descent = self._reweighted(wide, descent, WIDE_ROUNDS)
-        narrow = wide.variant(network.n_hidden)
-        descent = replace(descent, theta=pruned(wide, descent.theta, network.n_hidden))
-        narrow, descent = self._reweighted(narrow, descent, ROUNDS)
-        return self._concentrated(network, narrow, descent)
+        return self._robust(network, replace(descent, theta=pruned(wide, descent.theta, network.n_hidden)))
+
+    def _robust(self, network, descent):
+        """Return the `Outliers` that a descent comes to by least norms, and then least squares."""
+        weighted = network.variant(weighting=self.weighting, alpha=0.0)
+        weighted, descent = self._reweighted(weighted, descent, ROUNDS)
+        size = self._distances(weighted, descent.theta)
+        mask = size > max(GROSS * self.rows.quantile(size, 0.5), self._floor)
+        return self._concentrated(network, descent, mask)
 
     def _reweighted(self, network, descent, rounds):
         """Return (network, descent) after iterations on rows of weights ``1 / |r_i|``, r_i their residuals before."""
@@ -185,20 +216,12 @@ class _Search:
             descent = self._continued(descent, network, ROUND_ITERATIONS)
         return network, descent
 
-    def _concentrated(self, network, robust, descent):
+    def _concentrated(self, network, descent, mask):
         """Return the `Outliers` that least squares on the rows kept and masks by their residuals come to, by turns."""
-        size = self._distances(robust, descent.theta)
-        mask, theta, n_iter = (
-            size > max(GROSS * self.rows.quantile(size, 0.5), self._floor),
-            descent.theta,
-            descent.loss_curve,
-        )
         for _ in range(MASKS):
-            kept = _on(network, self.rows.reweighted(1.0 - mask))
-            moved = replace(Descent(theta).moved(kept, theta), loss_curve=n_iter)
-            descent = _uninterrupted(refined(kept, self.weighting, moved, max_iter=self.max_iter))
-            theta, last = descent.theta, mask
-            mask = self._mask(kept, theta)
+            kept, last = _on(network, self.rows.reweighted(1.0 - mask)), mask
+            descent = refined(kept, self.weighting, descent.moved(kept, descent.theta), max_iter=self.max_iter)
+            mask, theta = self._mask(kept, _uninterrupted(descent).theta), descent.theta
             if np.array_equal(mask, last) or self.share(mask) >= 0.5:
                 break
         size = self._distances(kept.variant(weighting=self.weighting), theta)
@@ -209,10 +232,10 @@ class _Search:
     def _mask(self, kept, theta):
         """Return the rows whose residuals, in the metric of the covariance of those kept, are too large to be noise.
 
-        Squares of these lengths d follow chi2 of f degrees of freedom for normal noise, f the number of directions of
-        noise above rounding. In units of their median, the quantile that `FALSE_ALARMS` of all rows exceed is the bound;
-        p weights take the share ``p / (n q)`` of the variance of the residuals of rows that are kept, and add as much to
-        others. Along the directions without noise, what is above rounding is wrong.
+        Their squares follow chi2 of f degrees of freedom for normal noise, f the number of directions of noise above
+        rounding. In units of their median, the bound is the quantile that `FALSE_ALARMS` of all rows exceed; p weights
+        take the share ``p / (n q)`` of the variance of the residuals of rows that are kept, and add as much to others.
+        Along the directions without noise, what is above rounding is wrong.
         """
         values, vectors = np.linalg.eigh(_covariance(kept, theta))
         values = np.maximum(values, 0)
@@ -260,6 +283,12 @@ def _wide_start(network, rng, attempt):
     return hidden.ravel()
 
 
+def _without_rarest(network, theta):
+    """Return theta without the unit of the least ``E[f'(z)^2]``: one that fits a single wrong row is off elsewhere."""
+    rarest = np.argmin(np.diag(network.layer(theta, slopes=True).slopes))
+    return np.delete(theta.reshape(network.shape), rarest, axis=0).ravel()
+
+
 def _uninterrupted(descent):
     """Return the descent; what has interrupted it interrupts the start that it belongs to, whose mask is not ready."""
     if descent.interrupted:
@@ -288,8 +317,3 @@ def _covariance(network, theta):
         return (((residual * s) @ residual.T).astype(np.float64),)
 
     return network.rows.sum(f, *_weights(network, theta))[0]
-
-
-def _criterion(network, found):
-    n = network.rows.weight_sum
-    return network.n_equations * np.log(max(found.objective, network.lowest)) + network.n_weights * np.log(max(n, 2))

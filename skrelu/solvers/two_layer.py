@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import ceil
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from skrelu.null_combinations import normalised, null_combinations
 from skrelu.solvers import hidden_layer
@@ -21,6 +22,8 @@ NEARLY_EXACT = 1e-6  # objective below which a residual of zero may be near
 SMOOTHED_OBJECTIVE = 1e-16  # below, smoothing would raise it
 LAST_ITERATIONS = 60  # of L-BFGS, at most, that are to find it
 LAST_STEPS = 20  # then, at most, of Newton steps
+DEPENDENT = 1e-8  # of the variances of units: what those that depend on others are given when units are dropped
+MERGED = (0.95, 0.8)  # cosines from which units are nearly parallel
 SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
 
 
@@ -83,7 +86,8 @@ def pruned(network, theta, n_hidden):
     the units.
     """
     layer = network.layer(theta)
-    coef, inverse, left = layer.coef, layer.inverse, np.arange(network.n_hidden)
+    coef, left = layer.coef, np.arange(network.n_hidden)
+    inverse = layer.inverse if network.alpha > 0 else _of_dependent_units(layer)
     while len(left) > n_hidden:
         room = np.maximum(np.diag(inverse), 0)
         rise = np.sum(coef**2, axis=1) / np.where(room > 0, room, np.inf)
@@ -97,6 +101,16 @@ def pruned(network, theta, n_hidden):
             coef, inverse = coef[others], inverse[np.ix_(others, others)]
         left = left[others]
     return theta.reshape(network.shape)[left].ravel()
+
+
+def _of_dependent_units(layer):
+    """Return the inverse covariance of units where dependent ones have a little variance, which a pseudo-inverse hides."""
+    deviations = layer.deviations
+    values, vectors = np.linalg.eigh(layer.inverse * deviations[:, None] * deviations)
+    # Of k correlated units no eigenvalue of the inverse correlation is below 1 / k but those that were left out.
+    values = np.where(values < 0.5 / len(values), 1 / DEPENDENT, values)
+    unit = np.where(deviations > 0, deviations, np.inf)
+    return ((vectors * values) @ vectors.T) / unit[:, None] / unit
 
 
 def best_start(network, weighting, descent, rng, *, n_starts, begin, **options):
@@ -140,6 +154,10 @@ def sized(network, weighting, descent, rng, **options):
 
 def _shrunk(network, weighting, descent, best, options):
     """Return the best (network, descent) on the way down from many units."""
+    network, descent = _merged(network, weighting, descent, options)
+    if descent.interrupted:
+        return best[0], best[1].stopped(descent.stop_reason)
+    best = min(best, (network, descent), key=lambda fit: _criterion(*fit))
     while network.n_hidden > 1:
         smaller = network.variant(network.n_hidden - 1)
         start = Descent(descent.theta).moved(smaller, pruned(network, descent.theta, smaller.n_hidden))
@@ -153,6 +171,40 @@ def _shrunk(network, weighting, descent, best, options):
         elif network.n_hidden < best[0].n_hidden:
             break
     return best
+
+
+def _merged(network, weighting, descent, options):
+    """Return (network, descent) with units that are nearly parallel made one, if that lowers the criterion.
+
+    Between the inputs of finitely many rows there is room for kinks: two or more such units can be to the rows what one
+    is, and none of them can then be dropped.
+    """
+    for cosine in MERGED:
+        theta = merged(network, descent.theta, cosine)
+        smaller = network.variant(theta.size // network.shape[1])
+        if smaller.n_hidden == network.n_hidden or descent.interrupted:
+            continue
+        trial = refined(smaller, weighting, Descent(descent.theta).moved(smaller, theta), **options)
+        if trial.interrupted:
+            return network, descent.stopped(trial.stop_reason)
+        if _criterion(smaller, trial) < _criterion(network, descent):
+            network, descent = smaller, trial
+    return network, descent
+
+
+def merged(network, theta, cosine):
+    """Return the theta where units of at least that cosine, and those in between, are the sum of ``|u_j| w_j``."""
+    hidden = theta.reshape(network.shape)
+    norms = np.linalg.norm(hidden, axis=1)
+    U = hidden / np.where(norms > 0, norms, 1)[:, None]
+    n_groups, group = connected_components(cosine <= U @ U.T)
+    coef = network.layer(theta).coef
+    total = np.zeros((n_groups, coef.shape[1]))
+    np.add.at(total, group, coef)
+    share = np.sum(coef * total[group], axis=1)
+    sums = np.zeros((n_groups, hidden.shape[1]))
+    np.add.at(sums, group, hidden * (share / np.maximum(np.sum(total**2, axis=1), np.finfo(float).tiny)[group])[:, None])
+    return sums.ravel()
 
 
 def _criterion(network, descent):
