@@ -21,9 +21,9 @@ d, k, m, n_trials = 10, 3, 4, 6
 # The trials
 # ----------
 #
-# Six planted networks with d = 10 columns, k = 3 units and m = 4 outputs; y itself has a standard deviation of about 1.
-# First the noise grows at n = 1000 rows, then the rows grow at a noise of 0.1. The errors are root mean squares over all
-# entries of V, rows of unit length, and of U; the predictions are those of the standard errors of the same fits.
+# Six planted networks with d = 10 columns, k = 3 units and m = 4 outputs, each of a standard deviation of about 1.
+# First the noise grows at n = 1000 rows, then the rows grow at noise of standard deviation 0.1. Errors, and standard
+# errors of the same fits, are root mean squares over all entries of V, whose rows have length one, and of U.
 
 
 def trial(n, noise, seed):
@@ -36,7 +36,7 @@ def trial(n, noise, seed):
             model.hidden_coef_std_[columns],
         ),
         "second layer, U": (
-            (model.output_coef_[:, columns] - truth.output_coef_[:, rows]),
+            model.output_coef_[:, columns] - truth.output_coef_[:, rows],
             model.output_coef_std_[:, columns],
         ),
     }
@@ -71,21 +71,43 @@ for ax, values, trials in ((axes[0], noises, by_noise), (axes[1], sizes, by_size
         ax.loglog(values, errors, color=color, marker=marker, markersize=4, linestyle="", alpha=0.45)
         predicted = [group[layer][1] for group in measured]
         ax.loglog(values, predicted, color=color, linestyle=linestyle, label=layer)
+axes[1].loglog(sizes, 0.04 / np.sqrt(sizes), color="0.5", linestyle=":", label=r"slope of $1 / \sqrt{n}$")
 axes[0].set(xlabel="Standard deviation of the noise", ylabel="Error of a weight, root mean square")
 axes[0].set_title("1000 rows: in proportion to the noise")
 axes[1].set(xlabel="Number of rows n")
-axes[1].set_title(r"Noise 0.1: as $1 / \sqrt{n}$")
-axes[0].legend(title="dots: errors of six networks\nlines: their standard errors", loc="upper left", fontsize="small")
+axes[1].set_title(r"Noise 0.1: in proportion to $1 / \sqrt{n}$")
+axes[1].legend(handles=axes[1].lines[-1:], loc="lower left", fontsize="small")
+axes[0].legend(
+    title="Markers: errors of six networks\nLines: standard errors of the fits", loc="upper left", fontsize="small"
+)
 
-ratios = {layer: np.concatenate([(t[layer][0] / t[layer][1]).ravel() for group in by_size[1:] for t in group])
-          for layer in styles}
+ratios = {
+    layer: np.concatenate([(t[layer][0] / t[layer][1]).ravel() for group in by_size[1:] for t in group])
+    for layer in styles
+}
 bins, z = np.linspace(-4, 4, 33), np.linspace(-4, 4, 201)
 for layer, (color, _, linestyle) in styles.items():
     axes[2].hist(ratios[layer], bins=bins, density=True, histtype="step", color=color, linestyle=linestyle, label=layer)
 axes[2].plot(z, norm.pdf(z), color="C0", linewidth=2, label="normal density")
-axes[2].set(xlabel="Error / standard error", ylabel="Density", title="Calibrated", ylim=(0, 0.58))
+axes[2].set(
+    xlabel="Error of a weight / its standard error",
+    ylabel="Density",
+    title="In units of the standard error",
+    ylim=(0, 0.58),
+)
 axes[2].legend(loc="upper left", fontsize="small")
 plt.show()
 
 for layer, ratio in ratios.items():
     print(f"{layer}: {np.mean(np.abs(ratio) < 1.96):.1%} of {len(ratio)} errors within 1.96 standard errors")
+
+# %%
+# What is seen
+# ------------
+#
+# The errors of both layers are proportional to the noise, over three orders of magnitude, and fall as
+# :math:`1 / \sqrt{n}`. Entries of V have the smaller ones: rows of V have length one, columns of U are longer. The
+# standard errors, computed from the data of one fit, are right on average, and divided by them the errors are normal:
+# about 95 of 100 are within 1.96. That holds while the noise is not much larger than the signal: at noise of three
+# times the standard deviation of y some errors of U are several times their standard error, for there the network is no
+# longer nearly linear in its weights.

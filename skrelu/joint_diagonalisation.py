@@ -1,6 +1,7 @@
 """Joint diagonalisation: the rank-one terms of a tensor of symmetric matrices."""
 
 import numpy as np
+from scipy.linalg import solve
 from scipy.optimize import minimize
 
 POWER_STARTS = 10  # a unit, of the power iteration
@@ -9,7 +10,7 @@ PARALLEL = 0.7  # cosine above which two maxima of the power iteration count as 
 RANDOM_STARTS = 4  # of the joint fit, besides that of the power iteration, where it finds too few
 GRADIENT_TOL = 1e-6  # of the joint fit, for moments of order one
 MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
-RCOND = 1e-6  # singular values below this share of the largest count as zero in the fit of the u_j
+RIDGE = 1e-10  # on the squares of the u_j: parallel v_j share a term
 
 
 def jointly_diagonalised(tensor, n_terms, basis, rng):
@@ -55,7 +56,10 @@ def jointly_diagonalised(tensor, n_terms, basis, rng):
 
 
 def _misfit(theta, tensor):
-    """Return ``|T - sum_j u_j (x) v_j v_j'|^2 / 2``, up to a constant, at the best u_j, and its gradient in the v_j."""
+    """Return ``(|T - sum_j u_j (x) v_j v_j'|^2 + RIDGE sum_j |u_j|^2) / 2`` at the best u_j, and its gradient.
+
+    Up to a constant; the gradient in the v_j, not yet of length one.
+    """
     V = theta.reshape(-1, tensor.shape[1])
     norm = np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-12)
     v = V / norm
@@ -68,7 +72,8 @@ def _misfit(theta, tensor):
 def _coefficients(tensor, v):
     """Return the u_j of least squares for given v_j, and the ``T_o v_j``, an array (n_slices, k, n_terms)."""
     slices = tensor @ v.T
-    return np.linalg.pinv((v @ v.T) ** 2, rcond=RCOND, hermitian=True) @ _along(slices, v), slices
+    gram = (v @ v.T) ** 2 + RIDGE * np.eye(len(v))
+    return solve(gram, _along(slices, v), assume_a="pos", check_finite=False), slices
 
 
 def _along(slices, v):

@@ -7,6 +7,7 @@ from scipy.linalg import lapack
 
 MAX_WEIGHTS = 3000  # of the hidden layer: its matrices have the square of that many entries, 72 MB each
 RANK_EPS = 1e3  # directions below this many eps of the largest eigenvalue are not determined
+TOL = RANK_EPS * float(np.finfo(float).eps)
 PIECE = 2**21  # entries of the derivatives of the rows that are summed at a time
 
 
@@ -43,7 +44,8 @@ def standard_errors(network, theta, whitening, max_weights=MAX_WEIGHTS):
     max_weights : int
         With more weights in the hidden layer, x~ is treated as independent of the units along the directions that the
         white v_j do not span, as it is for Gaussian x: there H is ``<u_j, u_l> E[f'_j f'_l]`` for each of them, and 1/n
-        is 1/(n - p/q). Of the span, no more directions than have `max_weights` weights are taken, the largest first.
+        is 1/(n - p/q). If the span itself has more than `max_weights` weights, of its directions only the largest are
+        taken; the errors of output weights are then some 10 % too small.
 
     Returns
     -------
@@ -65,6 +67,18 @@ def standard_errors(network, theta, whitening, max_weights=MAX_WEIGHTS):
     hidden, output = _of_users_weights(network, whitening, weights, estimate)
     largest, root = float(np.finfo(network.rows.dtype).max), (n if weights.complete else rest) ** 0.5
     return np.minimum(hidden / root, largest), np.minimum(output / root * network.target_scale, largest)
+
+
+def determines(network, theta, whitening, max_weights=MAX_WEIGHTS):
+    """Return whether the rows determine both layers, to first order: whether H has full rank; one pass.
+
+    Parameters are those of `standard_errors`; with more than `max_weights` weights it is H in the span of the units.
+    """
+    weights = _scaled(network, theta, whitening, max_weights)
+    H, _, _, G, *_ = _curvature(network, whitening, weights, _row_sums(network, whitening, weights)[0])
+    k, D = weights.inside.shape
+    rank = whitening.rank + network.fit_intercept if weights.complete else D
+    return _rank(G, k) == k and _rank(H, k) == k * rank
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ def _scaled(network, theta, whitening, max_weights):
         basis = np.eye(whitening.size)
     else:
         _, values, vectors = np.linalg.svd(white * np.linalg.norm(output, axis=1)[:, None], full_matrices=False)
-        spanned = int(np.sum(values > RANK_EPS * np.finfo(float).eps * values[0]))
+        spanned = int(np.sum(values > TOL * values[0]))
         basis = vectors[: max(1, min(spanned, max_weights // k - network.fit_intercept))].T
     return _Scaled(
         basis,
@@ -226,23 +240,18 @@ class _Estimate:
         return self.noise[o, o] * self.units + hidden
 
 
-def _estimate(network, whitening, weights, sums, inflation):
-    """Return the `_Estimate` for the sums over rows; the residuals' covariance is multiplied by `inflation`."""
-    second, slopes, noise = sums
-    (k, D), noise = weights.inside.shape, noise * inflation
-    power, t = network.activation.homogeneity or 0, network.target_scale
-    decays = network.alpha * (weights.lengths / t) ** 2, network.alpha / weights.lengths ** (2 * power)
+def _curvature(network, whitening, weights, second):
+    """Return H, and K and C of `_Estimate`, G, ``K C``, and what the fit to the units leaves of S.
+
+    S, C and G are the blocks of the second moments of the derivatives.
+    """
+    k, D = weights.inside.shape
+    decays = _decays(network, weights)
     S, C, G = second[: k * D, : k * D], second[k * D :, : k * D], second[k * D :, k * D :]
     K = _inverse(G + np.diag(decays[1]), k)
     regression = K @ C
     left = S - C.T @ regression
-    shrinkage = np.zeros_like(C)
-    scores = left
-    if network.alpha > 0:
-        shrinkage = K @ (C - G @ regression)
-        scores = left - regression.T @ (C - G @ regression)
-    gram, noisy = weights.output @ weights.output.T, weights.output @ noise @ weights.output.T
-    H = _of_pairs(gram, left)
+    H = _of_pairs(weights.output @ weights.output.T, left)
     T = whitening.to_columns(weights.basis.T) * whitening.deviations
     for j, w in enumerate(weights.inside):
         block, r = H[j * D : (j + 1) * D, j * D : (j + 1) * D], len(T)
@@ -250,6 +259,26 @@ def _estimate(network, whitening, weights, sums, inflation):
         if weights.free:
             # z f'(z) = p f(z), which the fit to the units leaves nothing of: H and M are zero along w_j.
             block += np.trace(block) / D * np.outer(w, w) / max(w @ w, np.finfo(float).tiny)
+    return H, K, C, G, regression, left
+
+
+def _decays(network, weights):
+    """Return alpha in the units of hidden and of output weights."""
+    power, t = network.activation.homogeneity or 0, network.target_scale
+    return network.alpha * (weights.lengths / t) ** 2, network.alpha / weights.lengths ** (2 * power)
+
+
+def _estimate(network, whitening, weights, sums, inflation):
+    """Return the `_Estimate` for the sums over rows; the residuals' covariance is multiplied by `inflation`."""
+    second, slopes, noise = sums
+    (k, D), noise, decays = weights.inside.shape, noise * inflation, _decays(network, weights)
+    H, K, C, G, regression, left = _curvature(network, whitening, weights, second)
+    shrinkage = np.zeros_like(C)
+    scores = left
+    if network.alpha > 0:
+        shrinkage = K @ (C - G @ regression)
+        scores = left - regression.T @ (C - G @ regression)
+    gram, noisy = weights.output @ weights.output.T, weights.output @ noise @ weights.output.T
     inverse = _inverse(H, k)
     outside = np.zeros(k)
     if not weights.complete:
@@ -270,18 +299,29 @@ def _of_pairs(factors, moments):
 
 def _inverse(H, k):
     """Return the pseudo-inverse of a positive semidefinite matrix of k blocks, in units of their mean diagonals."""
-    unit = np.sqrt(np.maximum(np.mean(np.diag(H).reshape(k, -1), axis=1), 0))
-    unit = np.repeat(np.where(unit > 0, unit, np.inf), len(H) // k)
-    H, tol = H / unit[:, None] / unit, RANK_EPS * np.finfo(float).eps
+    H, unit = _in_units(H, k)
     factor, failed = lapack.dpotrf(H, lower=1)
-    if not failed and lapack.dpocon(factor, np.max(np.sum(np.abs(H), axis=0)), uplo="L")[0] > tol:
+    if not failed and lapack.dpocon(factor, np.max(np.sum(np.abs(H), axis=0)), uplo="L")[0] > TOL:
         inverse = lapack.dpotri(factor, lower=1)[0]
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
     else:
         values, vectors = np.linalg.eigh(H)
-        kept = values > tol * values[-1]
+        kept = values > TOL * values[-1]
         inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
     return inverse / unit[:, None] / unit
+
+
+def _rank(H, k):
+    """Return the rank of such a matrix."""
+    values = np.linalg.eigvalsh(_in_units(H, k)[0])
+    return int(np.sum(values > TOL * values[-1]))
+
+
+def _in_units(H, k):
+    """Return H in units of the mean diagonals of its k blocks, and their roots; infinite for blocks of zeros."""
+    unit = np.sqrt(np.maximum(np.mean(np.diag(H).reshape(k, -1), axis=1), 0))
+    unit = np.repeat(np.where(unit > 0, unit, np.inf), len(H) // k)
+    return H / unit[:, None] / unit, unit
 
 
 def _square_sums(whitening):

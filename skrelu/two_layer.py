@@ -20,12 +20,12 @@ from skrelu.output_moments import output_moments
 from skrelu.solvers import outliers, two_layer
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
-from skrelu.standard_errors import standard_errors
+from skrelu.standard_errors import determines, standard_errors
 from skrelu.starts import two_layer_start
 from skrelu.whitening import gearys_ratio, unwhitened, whitening
 
-RECTIFIED = ["relu", "squared_relu"]
 EXACT_EPS = 1e3  # a residual of at most so many eps, relative to y, is zero
+FEW_ROWS = 5  # times as many rows as weights of a unit: where it is active on fewer, the rank of the problem is checked
 NOT_GAUSSIAN = 5.0  # standard errors of Geary's ratio from that of a normal column
 
 
@@ -61,9 +61,9 @@ class TwoLayerReLURecovery(NetworkRegressor):
     activation : {"relu", "squared_relu"} or Activation, default="relu"
         f. An `Activation` that is neither monotone nor homogeneous may need more starts: nothing is known of it.
     outliers : {"none", "detect"}, default="none"
-        "detect": rows whose outputs are grossly wrong are found by robust fits (`skrelu.solvers.outliers`) and left out;
-        of normal noise 0.05 rows a fit. As a rule all are found, and without noise both layers exactly, up to 0.3 of
-        the rows (measured for 2 k m > n_features and m > 1; one output: 0.1), if the others agree with one network.
+        "detect": rows whose outputs are grossly wrong are found by robust fits (`solvers.outliers`) and left out; of
+        normal noise 0.05 rows a fit. Without noise both layers are exact as a rule while at most 0.3 of the rows are
+        wrong (one output: 0.1; measured), n_hidden is right, and half as many weights as equations suffice.
     alpha : float, default=0.0
         Weight decay, in units of y for ReLUs.
     solver : {"auto", "gd"}, default="auto"
@@ -159,7 +159,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_hidden": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "activation": [StrOptions(set(RECTIFIED)), Activation],
+        "activation": [StrOptions({"relu", "squared_relu"}), Activation],
         "outliers": [StrOptions({"none", "detect"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"auto", "gd"})],
@@ -272,10 +272,10 @@ class TwoLayerReLURecovery(NetworkRegressor):
                 start = single._start(rows, centered, rng)[0]
                 return start.hidden, start.hidden_bias, None
             single._fit_rows(rows, tasks)
-            return *single.balanced_units(centered.deviations), single
+            weights = single.hidden_coef_, single.hidden_intercept_, single.output_coef_
+            return *two_layer.balanced(*weights, centered.deviations, activation, self.alpha), single
         k = moments.basis.shape[1] if self.n_hidden == "auto" else self.n_hidden
-        options = {"fit_intercept": self.fit_intercept}
-        return *two_layer_start(centered, moments, activation, k, rng, **options), None
+        return *two_layer_start(centered, moments, activation, k, rng, fit_intercept=self.fit_intercept), None
 
     def _fits_before(self, rows):
         k, d = self.hidden_coef_.shape
@@ -347,7 +347,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
         """Return the fitted weights; units of a homogeneous activation have length one."""
         (hidden, bias), (output, intercept) = network.hidden(theta), network.output(theta)
         if network.activation.homogeneity is not None:
-            norm = np.linalg.norm(hidden, axis=1)
+            norm = np.hypot.reduce(hidden, axis=1)
             norm = np.where(norm > 0, norm, 1.0)
             hidden, bias, output = hidden / norm[:, None], bias / norm, output * norm**network.activation.homogeneity
         return {
@@ -364,15 +364,18 @@ class TwoLayerReLURecovery(NetworkRegressor):
             setattr(self, name, value.astype(rows.dtype))
         unit, loss = network.target_scale, network.loss(theta)
         self.alpha_, self.loss_, self.residual_ = float(self.alpha), loss * unit * unit, (2 * loss) ** 0.5
-        if not np.isfinite(self.loss_):
+        if not (np.isfinite(self.loss_) and np.all(np.isfinite(self.output_coef_))):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
+        undetermined, exact = network.undetermined(theta), self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps)
         coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
-        errors = standard_errors(network, theta, coordinates)
+        if exact and not undetermined and network.active_rows(theta).min() < FEW_ROWS * network.shape[1]:
+            undetermined = "" if determines(network, theta, coordinates) else "the rows do not determine all weights"
+        errors = np.zeros_like(self.hidden_coef_), np.zeros_like(self.output_coef_)
+        errors = errors if exact else standard_errors(network, theta, coordinates)
         self.hidden_coef_std_, self.output_coef_std_ = (part.astype(rows.dtype) for part in errors)
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
-        undetermined = network.undetermined(theta)
-        self.exact_ = self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps) and not undetermined
+        self.exact_ = exact and not undetermined
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))
         self._warn_unless_converged(descent.stop_reason, "Raise alpha, max_iter or tol")
         if not self.exact_:
@@ -395,16 +398,6 @@ class TwoLayerReLURecovery(NetworkRegressor):
 
 class _OneOutput(OneHiddenLayerNet):
     """The route of one output; what did not converge there goes on here, and is told here."""
-
-    def balanced_units(self, deviations):
-        """Return hidden weights and biases, with decay at the scales shared with the outputs that cost least."""
-        W, b, p = self.hidden_coef_.astype(np.float64), self.hidden_intercept_.astype(np.float64), self.activation.homogeneity
-        if self.alpha > 0 and p is not None:
-            sizes = np.linalg.norm(W * deviations, axis=1)
-            factors = p**0.5 * np.abs(self.output_coef_) / np.where(sizes > 0, sizes, 1.0)
-            scale = np.where(factors > 0, factors, 1.0) ** (1 / (p + 1))
-            W, b = W * scale[:, None], b * scale
-        return W, b
 
     def _warn_unless_converged(self, reason, remedy):
         pass

@@ -68,7 +68,7 @@ def inputs_of(network, X, theta):
 
 
 def slow_step(network, X, y, theta, weight=None):
-    """Row by row: null vector of the outputs where a unit is off, by SVD; its inverse by least squares where it is on."""
+    """Null vector of the outputs where a unit is off, by SVD; its inverse by least squares where it is on."""
     columns, Z = inputs_of(network, X, theta)
     p = np.ones(len(X)) if weight is None else weight
     p = p / p.sum()
@@ -301,7 +301,7 @@ def test_noise_leaves_an_error_of_its_size(noise):
 
 
 def test_normalised_units():
-    X, y, W, b = planted(0)
+    X, y, *_ = planted(0)
     network, *_ = network_of(X, y, 4)
     rng = np.random.default_rng(0)
     hidden = rng.standard_normal(network.shape)

@@ -265,7 +265,7 @@ def test_the_unit_of_all_columns(data, model, factor):
 
 def test_the_units_of_columns():
     """Without normalisation, each weight has the inverse unit of its column."""
-    units = np.array([1.0, 1e-3, 30.0, 1e4, 1.0])
+    units = np.array([1.0, 1e-200, 30.0, 1e4, 1.0])
     X, y = make_two_layer_relu(400, 5, 2, 3, activation=LOG_SQUARE, noise=0.1, random_state=0)
     plain, scaled = (fitted(Z, y, 2, activation=LOG_SQUARE) for Z in (X, X * units))
     np.testing.assert_allclose(scaled.hidden_coef_std_ * units, plain.hidden_coef_std_, rtol=1e-6)
@@ -303,6 +303,18 @@ def test_sparse_and_single_precision(data):
         np.testing.assert_allclose(same, std, rtol=1e-7)
         np.testing.assert_allclose(close, std, rtol=2e-2)
         assert close.dtype == np.float32
+
+
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csr_array, sparse.csc_array])
+def test_rows_in_pieces(layout, monkeypatch):
+    # Biases: rows that are zero are not at a kink.
+    X, y, teacher = make_two_layer_relu(400, 10, 3, 4, noise=0.1, bias=0.3, return_teacher=True, random_state=2)
+    X = np.where(np.abs(X) > 1.5, X, 0)
+    expected = standard_errors(*planted_network(X, y, teacher))
+    monkeypatch.setattr("skrelu.rows.BLOCK_BYTES", 1024)
+    monkeypatch.setattr("skrelu.standard_errors.PIECE", 200)
+    for std, whole in zip(standard_errors(*planted_network(layout(X), y, teacher)), expected, strict=True):
+        np.testing.assert_allclose(std, whole, rtol=1e-9)
 
 
 # No residual, and weights that the data do not determine
@@ -389,6 +401,7 @@ CASES = {
     "all units decay": lambda X, y: (X, y, 3, {"alpha": 1e3}),
     "all squares decay": lambda X, y: (X, y, 3, {"alpha": 1e3, "activation": "squared_relu"}),
     "small X": lambda X, y: (1e-150 * X, y, 3, {}),
+    "X whose squares vanish": lambda X, y: (1e-200 * X, y, 3, {}),
     "large y": lambda X, y: (X, 1e150 * y, 3, {}),
     "columns of all sizes": lambda X, y: (X * np.geomspace(1e-100, 1e100, X.shape[1]), y, 3, {}),
     "gd": lambda X, y: (X, y, 3, {"solver": "gd", "max_iter": 5}),
@@ -434,9 +447,12 @@ def test_many_weights_of_few_rows():
 def test_fewer_directions_than_the_units_span():
     X, y, teacher = make_two_layer_relu(2000, 20, 6, 8, noise=0.2, return_teacher=True, random_state=0)
     network, theta, centered = planted_network(X, y, teacher)
-    exact, fast = standard_errors(network, theta, centered), standard_errors(network, theta, centered, 6 * 3)
-    for std, expected in zip(fast, exact, strict=True):
-        assert np.median(std / expected) == pytest.approx(1, abs=0.2)
+    exact, *fast = (standard_errors(network, theta, centered, limit) for limit in (6 * 21, 6 * 7, 6 * 3, 1))
+    for parts in fast:
+        for std, expected in zip(parts, exact, strict=True):
+            assert np.median(std / expected) == pytest.approx(1, abs=0.2)
+    off = [np.max(np.abs(parts[1] / exact[1] - 1)) for parts in fast]
+    assert off[0] < 0.02 < 0.1 < off[1] < off[2]
 
 
 def test_more_columns_than_are_whitened():

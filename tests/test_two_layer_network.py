@@ -116,12 +116,11 @@ def along_lengths(net, theta):
 
 
 @pytest.mark.parametrize("columns", ["full", "both"])
-@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_value_and_output_are_those_of_least_squares(block_bytes, kind, activation, storage, columns):
+def test_value_and_output_are_those_of_least_squares(kind, activation, columns):
     X, y, weight = table(0, columns=columns)
-    net = network_of(STORAGES[storage](X), y, weight, kind, ACTIVATIONS[activation])
+    net = network_of(X, y, weight, kind, ACTIVATIONS[activation])
     theta = point(net)
     U, c, objective = best_output(net, X, y, weight, theta)
     t = net.target_scale

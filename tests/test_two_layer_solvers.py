@@ -366,7 +366,7 @@ def test_wide_starts_are_of_the_stated_widths_and_sizes(monkeypatch):
 
 
 def size_found(seed, d, k, m, n, share, start=None):
-    X, y, teacher = planted(seed, n, d, k, m, share)
+    X, y, _ = planted(seed, n, d, k, m, share)
     network, moments, centered = network_of(X, y, start or k)
     descent = from_tensor(network, moments, centered, seed)
     rng = np.random.RandomState(seed)
@@ -427,6 +427,63 @@ def test_a_size_grows_to_the_rank_and_half_the_equations_at_most(monkeypatch):
     limit = max(k for k in (1, 2, 4, 8) if few.variant(k).n_weights <= few.n_equations / 2)
     assert seen == [k for k in (2, 4, 8) if k <= limit]
     assert limit < 8
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_merged_units_are_one(fit_intercept):
+    """Parallel units become one of the same function; others stay; one between two joins both."""
+    for seed in range(3):
+        X, y, _ = planted(seed, share=0.2)
+        network, *_ = network_of(X, y, 3, fit_intercept=fit_intercept)
+        hidden = normalised(network, random_point(network, seed)).reshape(network.shape)
+        split = np.vstack([hidden[:1], 2 * hidden[1:2], hidden[2:], 5 * hidden[:1], 0.3 * hidden[:1]])
+        wide = network.variant(5)
+        left = two_layer.merged(wide, split.ravel(), 1 - 1e-9).reshape(-1, network.shape[1])
+        assert left.shape == network.shape
+        np.testing.assert_allclose(normalised(network, left.ravel()), hidden.ravel(), atol=1e-10)
+        np.testing.assert_allclose(two_layer.merged(wide, random_point(wide), 0.9999), random_point(wide), rtol=1e-9)
+
+
+def test_merged_units_are_the_sum_by_their_shares_in_the_outputs():
+    """To first order in their angle that is the same function: equal shares would leave a residual of that order."""
+    X, y, teacher = planted(0)
+    network, *_ = network_of(X, y, 3)
+    hidden = normalised(network, truth_of(network, teacher)).reshape(network.shape)
+    across = np.random.default_rng(0).standard_normal(hidden.shape[1])
+    for angle in (1e-2, 1e-3):
+        # Shares 1/4 and 3/4 of the first unit, on either side of it.
+        pair = np.vstack([hidden[0] + 3 * angle * across, hidden[0] - angle * across])
+        wide = network.variant(4)
+        left = two_layer.merged(wide, np.vstack([pair, hidden[1:]]).ravel(), 0.99)
+        assert left.size == network.n_hidden * network.shape[1]
+        assert (2 * network.value_and_gradient(left)[0]) ** 0.5 < 0.1 * angle
+        equal = np.vstack([pair.mean(axis=0), hidden[1:]]).ravel()
+        assert (2 * network.value_and_gradient(equal)[0]) ** 0.5 > 0.2 * angle
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_balanced_units_have_the_lowest_penalty_of_their_scales(activation):
+    f, rng = ACTIVATIONS[activation], np.random.default_rng(0)
+    W, b, v, deviations = (
+        rng.standard_normal((4, 3)),
+        rng.standard_normal(4),
+        rng.standard_normal(4),
+        rng.random(3) + 0.5,
+    )
+    hidden, bias = two_layer.balanced(W, b, v, deviations, f, 0.1)
+
+    def penalty(scale):
+        return np.sum((scale[:, None] * W * deviations) ** 2, axis=1) + (v / scale**f.homogeneity) ** 2
+
+    scale = hidden[:, 0] / W[:, 0]
+    np.testing.assert_allclose(hidden, W * scale[:, None], rtol=1e-12)
+    np.testing.assert_allclose(bias, b * scale, rtol=1e-12)
+    for factor in (0.99, 1.01):
+        assert np.all(penalty(scale) < penalty(factor * scale))
+    for alpha, other in [(0.0, f), (0.1, softplus)]:
+        np.testing.assert_array_equal(two_layer.balanced(W, b, v, deviations, other, alpha)[0], W)
+    zero = two_layer.balanced(0 * W, b, 0 * v, deviations, f, 0.1)
+    np.testing.assert_array_equal(zero[1], b)
 
 
 # The end.

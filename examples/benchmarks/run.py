@@ -50,7 +50,7 @@ def parse(arguments=None):
         "--only", nargs="+", choices=BLOCKS, default=list(BLOCKS), help="blocks to run (default all)", metavar="NAME"
     )
     parser.add_argument("--threads", type=int, default=1, help="of the linear algebra (default 1)")
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under four minutes")
+    parser.add_argument("--quick", action="store_true", help="less of everything, in about four minutes")
     parser.add_argument("--json", help="file for all records, with versions and the machine")
     parser.add_argument("--plot", help="file for the picture: success rate against n")
     options = parser.parse_args(arguments)

@@ -27,7 +27,7 @@ WIDE_ROUNDS = 4  # of reweighting, before units are dropped
 ROUNDS = 12  # of reweighting, after
 ROUND_ITERATIONS = 30
 SOFT = 0.1  # of the median residual: below, residuals count alike
-GROSS = 6.0  # median residuals beyond which a row is set aside at first
+GROSS = 6.0  # median residuals beyond which a row is thought wrong at first
 MASKS = 8  # at most, from one start, for as long as they change
 FALSE_ALARMS = 0.05  # expected number of rows of normal noise that are set aside
 FLOOR_EPS = 1e4  # residuals below this many eps of the root mean square of y are rounding
@@ -72,6 +72,11 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
     n_init, max_iter : int
         Largest number of starts, and of iterations of each.
 
+    Raises
+    ------
+    ValueError
+        When squares of y overflow.
+
     Warns
     -----
     ConvergenceWarning
@@ -87,7 +92,8 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
     moments = output_moments(calm, centered, None if auto else n_hidden)
     coordinates = centered if fit_intercept else whitening(calm, centered=False)
     n_units = moments.basis.shape[1] if auto else n_hidden
-    network = network_of(calm, coordinates=coordinates, moments=moments, n_hidden=n_units)
+    # Without weight decay: what that leaves of y is no noise, and hides wrong rows.
+    network = network_of(calm, coordinates=coordinates, moments=moments, n_hidden=n_units).variant(alpha=0.0)
     search = _Search(rows, moments.weighting, rng, max_iter)
     found = search.narrowed(search.grown(network, n_init)) if auto else search.best(network, n_init)
     if found.mask is not None and search.share(found.mask) < 0.5:
@@ -101,20 +107,19 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
 
 
 def bounded(rows):
-    """Return the rows reweighted so that those of outputs far from the median count for nothing in sums of squares.
-
-    Beyond the bound, weights fall as the fourth power of the distance: squares times weights as its square.
-    """
+    """Return the rows reweighted so that no output, however far from the median, can dominate a sum of squares."""
 
     def output(X, y, j):
         return y.reshape(len(y), -1)[:, j]
 
-    center = np.array([rows.quantile(rows.each(output, j), 0.5) for j in range(rows.n_outputs)])
+    center = np.array([rows.quantile(rows.each(output, j), 0.5) for j in range(rows.n_outputs)], dtype=rows.dtype)
     distance = rows.each(lambda X, y: np.linalg.norm(y.reshape(len(y), -1) - center, axis=1))
+    if not np.all(np.isfinite(distance)):
+        raise ValueError(f"y: squares of its entries overflow {rows.dtype}; rescale it")
     typical = rows.quantile(distance, 0.5)
-    if not 0 < typical < np.inf:
+    if typical == 0:
         return rows
-    return rows.reweighted((BOUND / np.maximum(distance / typical, BOUND)) ** 4)
+    return rows.reweighted((BOUND / np.maximum(distance / typical, BOUND)) ** 2)
 
 
 @dataclass(frozen=True)
@@ -187,32 +192,36 @@ class _Search:
     def _from_start(self, network, attempt):
         """Return the `Outliers` of one start.
 
-        First a wide network of random units on the `bounded` rows; then the least sum of the norms of residuals, not of
-        their squares, by iterative reweighting, units being dropped on the way; then least squares on the rows that are
-        not set aside and a new mask by their residuals, by turns until the mask repeats.
+        First a wide network of random units on the `bounded` rows; then the least sum of the norms of residuals, where
+        they are not gross, by iterative reweighting, units being dropped on the way; then least squares on the rows
+        that are not set aside and a new mask by their residuals, by turns until the mask repeats.
         """
         width = ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden)
-        wide = network.variant(width, weighting=self.weighting, alpha=0.0)
+        wide = network.variant(width, weighting=self.weighting)
         descent = self._continued(Descent(_wide_start(wide, self.rng, attempt)), wide, WIDE_ITERATIONS)
         wide, descent = self._reweighted(wide, descent, WIDE_ROUNDS)
         return self._robust(network, replace(descent, theta=pruned(wide, descent.theta, network.n_hidden)))
 
     def _robust(self, network, descent):
         """Return the `Outliers` that a descent comes to by least norms, and then least squares."""
-        weighted = network.variant(weighting=self.weighting, alpha=0.0)
+        weighted = network.variant(weighting=self.weighting)
         weighted, descent = self._reweighted(weighted, descent, ROUNDS)
         size = self._distances(weighted, descent.theta)
         mask = size > max(GROSS * self.rows.quantile(size, 0.5), self._floor)
         return self._concentrated(network, descent, mask)
 
     def _reweighted(self, network, descent, rounds):
-        """Return (network, descent) after iterations on rows of weights ``1 / |r_i|``, r_i their residuals before."""
+        """Return (network, descent) after iterations on rows of weights ``1 / |r_i|``, r_i their residuals before.
+
+        Beyond `GROSS` medians they are ``1 / |r_i|^3``: else a wide network would rather fit the rows that are wrong.
+        """
         for _ in range(rounds):
             size = self._distances(network, descent.theta)
             typical = self.rows.quantile(size, 0.5)
             if not typical > self._floor:
                 break
-            network = _on(network, self.rows.reweighted(typical / np.maximum(size, SOFT * typical)))
+            ratio = np.maximum(size / typical, SOFT)
+            network = _on(network, self.rows.reweighted(np.minimum(1, GROSS / ratio) ** 2 / ratio))
             descent = self._continued(descent, network, ROUND_ITERATIONS)
         return network, descent
 

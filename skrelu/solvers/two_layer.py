@@ -104,7 +104,7 @@ def pruned(network, theta, n_hidden):
 
 
 def _of_dependent_units(layer):
-    """Return the inverse covariance of units where dependent ones have a little variance, which a pseudo-inverse hides."""
+    """Return the inverse covariance of units, those that depend on others given a little variance of their own."""
     deviations = layer.deviations
     values, vectors = np.linalg.eigh(layer.inverse * deviations[:, None] * deviations)
     # Of k correlated units no eigenvalue of the inverse correlation is below 1 / k but those that were left out.
@@ -137,7 +137,7 @@ def sized(network, weighting, descent, rng, **options):
     try:
         while not (network.is_lowest(descent.objective) or descent.interrupted):
             larger = network.variant(min(2 * network.n_hidden, network.whitening.rank))
-            if larger.n_hidden == network.n_hidden or larger.n_weights > larger.n_equations / 2:
+            if larger.n_hidden <= network.n_hidden or larger.n_weights > larger.n_equations / 2:
                 break
             trial = widened(larger, weighting, rng, 1, **options)
             if trial.interrupted:
@@ -193,17 +193,17 @@ def _merged(network, weighting, descent, options):
 
 
 def merged(network, theta, cosine):
-    """Return the theta where units of at least that cosine, and those in between, are the sum of ``|u_j| w_j``."""
+    """Return the theta where units of at least that cosine are one: their sum by their shares in ``sum_j u_j``."""
     hidden = theta.reshape(network.shape)
     norms = np.linalg.norm(hidden, axis=1)
     U = hidden / np.where(norms > 0, norms, 1)[:, None]
     n_groups, group = connected_components(cosine <= U @ U.T)
     coef = network.layer(theta).coef
-    total = np.zeros((n_groups, coef.shape[1]))
+    total, sums = np.zeros((n_groups, coef.shape[1])), np.zeros((n_groups, hidden.shape[1]))
     np.add.at(total, group, coef)
-    share = np.sum(coef * total[group], axis=1)
-    sums = np.zeros((n_groups, hidden.shape[1]))
-    np.add.at(sums, group, hidden * (share / np.maximum(np.sum(total**2, axis=1), np.finfo(float).tiny)[group])[:, None])
+    size = np.maximum(np.sum(total**2, axis=1), np.finfo(float).tiny)
+    share = np.sum(coef * total[group], axis=1) / size[group]
+    np.add.at(sums, group, hidden * share[:, None])
     return sums.ravel()
 
 
@@ -213,7 +213,7 @@ def _criterion(network, descent):
 
 
 def _to_zero(network, descent, *, max_iter, **options):
-    """Return the descent continued to a residual of zero, if that is near: by L-BFGS, by Newton steps if that is slow."""
+    """Return the descent continued to a residual of zero, if that is near: by L-BFGS, if slow by Newton steps."""
     trial = descent
     for method, length in ((quasi_newton, LAST_ITERATIONS), (newton_cg, LAST_STEPS)):
         if not network.lowest < trial.objective < NEARLY_EXACT or trial.interrupted:
@@ -221,6 +221,21 @@ def _to_zero(network, descent, *, max_iter, **options):
         budget = min(max_iter, len(trial.loss_curve) + length)
         trial = trial.followed_by(method, network, max_iter=budget, **options)
     return trial if trial.objective < SMOOTHED_OBJECTIVE or trial.interrupted else descent
+
+
+def balanced(hidden, bias, output, deviations, activation, alpha):
+    """Return the weights and biases (k, d), (k,) of a network of one output, at the scales that decay asks for.
+
+    Its output weights may be +-1 and all lengths in the hidden layer; of all ``c w_j, v_j / c^p`` these have the lowest
+    ``w_j' S w_j + v_j^2``. Without decay they are as they were.
+    """
+    hidden, bias, p = hidden.astype(np.float64), bias.astype(np.float64), activation.homogeneity
+    if alpha == 0 or p is None:
+        return hidden, bias
+    sizes = np.linalg.norm(hidden * deviations, axis=1)
+    factors = p**0.5 * np.abs(output) / np.where(sizes > 0, sizes, 1.0)
+    scale = np.where(factors > 0, factors, 1.0) ** (1 / (p + 1))
+    return hidden * scale[:, None], bias * scale
 
 
 def polished(network, descent, **options):
