@@ -1,5 +1,7 @@
 """Joint diagonalisation: the rank-one terms of a tensor of symmetric matrices."""
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import solve
 from scipy.optimize import minimize
@@ -43,7 +45,8 @@ def jointly_diagonalised(tensor, n_terms, basis, rng):
         return vectors[:, order].T, values[order, None]
     size = np.linalg.norm(tensor) or 1.0
     tensor = tensor / size
-    maxima, best = _power_directions(tensor, n_terms, basis, rng), None
+    maxima = _power_directions(tensor, n_terms, basis, rng)
+    best: Any = None
     for attempt in range(1 + RANDOM_STARTS if len(maxima) < n_terms else 1):
         found = maxima if attempt % 2 == 0 else maxima[:0]
         start = np.vstack([found, _random_directions(n_terms - len(found), basis, rng)])

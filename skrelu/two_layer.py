@@ -22,7 +22,7 @@ from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
 from skrelu.standard_errors import determines, standard_errors
 from skrelu.starts import two_layer_start
-from skrelu.whitening import gearys_ratio, unwhitened, whitening
+from skrelu.whitening import least_normal_column, unwhitened, whitening
 
 EXACT_EPS = 1e3  # a residual of at most so many eps, relative to y, is zero
 FEW_ROWS = 5  # times as many rows as weights of a unit: where it is active on fewer, the rank of the problem is checked
@@ -61,9 +61,8 @@ class TwoLayerReLURecovery(NetworkRegressor):
     activation : {"relu", "squared_relu"} or Activation, default="relu"
         f. An `Activation` that is neither monotone nor homogeneous may need more starts: nothing is known of it.
     outliers : {"none", "detect"}, default="none"
-        "detect": rows whose outputs are grossly wrong are found by robust fits (`solvers.outliers`) and left out; of
-        normal noise 0.05 rows a fit. Without noise both layers are exact as a rule while at most 0.3 of the rows are
-        wrong (one output: 0.1; measured), n_hidden is right, and half as many weights as equations suffice.
+        "detect": rows grossly wrong are found and left out; of normal noise 0.05 rows. Without noise all is exact, as a
+        rule, for up to 0.3 of rows wrong (one output: 0.1), if half as many weights as equations, or fewer, suffice.
     alpha : float, default=0.0
         Weight decay, in units of y for ReLUs.
     solver : {"auto", "gd"}, default="auto"
@@ -233,15 +232,13 @@ class TwoLayerReLURecovery(NetworkRegressor):
         """Fit: network x start x solver."""
         activation = rectified(get_activation(self.activation))
         tasks.begin("start")
-        self.outlier_mask_ = np.zeros(rows.n_samples, dtype=bool)
+        self.outlier_mask_, rng = np.zeros(rows.n_samples, dtype=bool), check_random_state(self.random_state)
         if self.outliers == "detect":
-            made, rng = partial(self._network, activation=activation), check_random_state(self.random_state)
-            options = {name: getattr(self, name) for name in ("n_hidden", "fit_intercept", "n_init", "max_iter")}
-            found = outliers.detected(rows, made, rng, **options)
+            made = partial(self._network, activation=activation)
+            found = outliers.detected(rows, made, rng, self.n_hidden, self.fit_intercept, self.n_init, self.max_iter)
             self.outlier_mask_, rows = found.mask, found.network.rows
             if found.interrupted:
                 return self._store(rows, whitening(rows, centered=True), found.network, found)
-        rng = check_random_state(self.random_state)
         centered = whitening(rows, centered=True)
         moments = output_moments(rows, centered, None if self.n_hidden == "auto" else self.n_hidden)
         hidden, bias, before = self._start(rows, activation, centered, moments, rng, tasks)
@@ -383,15 +380,13 @@ class TwoLayerReLURecovery(NetworkRegressor):
 
     def _warn_unless_gaussian(self, rows, centered):
         """Warn that nothing is guaranteed where a column is not normal."""
-        ratio, error = gearys_ratio(rows, centered)
-        varies = centered.deviations > 0
-        off = np.abs(ratio - (2 / np.pi) ** 0.5)[varies] / error
-        if off.size and off.max() > NOT_GAUSSIAN:
+        column, errors = least_normal_column(rows, centered)
+        if errors > NOT_GAUSSIAN:
             message = (
                 f"The residual is {self.residual_:.2g} of y, not zero, and X is not Gaussian: Geary's ratio of column "
-                f"{np.flatnonzero(varies)[np.argmax(off)]} is {off.max():.0f} standard errors off, more than "
-                f"{NOT_GAUSSIAN:g}. For such inputs recovery is NP-hard in general: what was found is the best network "
-                "of all starts, not certified; a larger n_init may find a better one."
+                f"{column} is {errors:.0f} standard errors off, more than {NOT_GAUSSIAN:g}. For such inputs recovery "
+                "is NP-hard in general: what was found is the best network of all starts, not certified; a larger "
+                "n_init may find a better one."
             )
             warnings.warn(message, ConvergenceWarning, stacklevel=6)
 

@@ -142,6 +142,14 @@ def gearys_ratio(rows, whitening):
     return ratio, ((1 - 3 / np.pi) / max(rows.weight_sum, 1.0)) ** 0.5
 
 
+def least_normal_column(rows, whitening):
+    """Return the column whose Geary's ratio is furthest from that of a normal one, and by how many standard errors."""
+    ratio, error = gearys_ratio(rows, whitening)
+    off = np.where(whitening.deviations > 0, np.abs(ratio - (2 / np.pi) ** 0.5) / error, 0.0)
+    column = int(np.argmax(off))
+    return column, float(off[column])
+
+
 def unwhitened(whitening):
     """Return the `Whitening` of the same columns that changes nothing: the user's own coordinates."""
     ones = np.ones(whitening.size)

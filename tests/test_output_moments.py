@@ -603,9 +603,11 @@ def test_more_units_than_directions_are_fitted_and_the_rest_is_random():
     np.testing.assert_allclose(np.linalg.norm(coordinates.to_white(hidden), axis=1), 1, rtol=1e-9)
 
 
-def test_one_direction_is_one_unit():
-    X, y, teacher = make_two_layer_relu(3000, 4, 1, 3, return_teacher=True, random_state=0)
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_one_direction_is_one_unit(noise):
+    X, y, teacher = make_two_layer_relu(3000, 4, 1, 3, noise=noise, return_teacher=True, random_state=0)
     found, coordinates = moments_of(X, y)
+    assert len(found.second) == (3 if noise else 1)
     assert found.basis.shape == (4, 1)
     hidden, _ = two_layer_start(coordinates, found, relu, 3, np.random.RandomState(0))
     assert recovery_error(teacher.hidden_coef_, hidden[:1], scale_invariant=True) < 0.1

@@ -1,4 +1,4 @@
-"""Bad, hostile and degenerate input of `TwoLayerReLURecovery`: a clear error or a finite, honest fit, in bounded time."""
+"""Bad, hostile and degenerate input of `TwoLayerReLURecovery`: a clear error or a finite fit, in bounded time."""
 
 import re
 import warnings
@@ -299,7 +299,7 @@ def test_one_weight_is_not_zero(name):
     assert not fit(name, sample_weight=s).exact_
 
 
-@pytest.mark.parametrize("factor", [1e-320, 1e-200, 1e200, 1e300])
+@pytest.mark.parametrize("factor", [1e-320, 1e-200, 1e200, 1e308])
 def test_weights_of_any_size(factor):
     assert fit("three", sample_weight=np.full(N, factor)).residual_ < 1e-12
 
@@ -401,15 +401,11 @@ def test_any_of_many_tables_is_fitted_or_refused(table):
     strict=True, raises=ZeroDivisionError, reason="gradient_descent divides by the length of zero weights"
 )
 def test_descent_with_decay_that_comes_to_no_weights_at_all():
-    fit("gd", X, 1e-150 * Y, alpha=0.1, fit_intercept=False)
+    x, y = np.full((26, 1), 2.0), 1e-150 * (X[:26, :2] > 0)
+    fit("gd", x, y, n_hidden=2, alpha=0.1, fit_intercept=False)
 
 
-@pytest.mark.xfail(strict=True, reason="standard_errors: n / (n - p / q) of an infinite sum of weights is not a number")
-def test_weights_whose_sum_overflows():
-    fit("three", sample_weight=np.full(N, 1e308))
-
-
-@pytest.mark.xfail(strict=True, raises=np.linalg.LinAlgError, reason="networks.two_layer.layer: decay underflows")
+@pytest.mark.xfail(strict=True, raises=np.linalg.LinAlgError, reason="networks.two_layer.layer: the decay underflows")
 def test_decay_beside_columns_beyond_all_scales():
-    x = np.array([[1.0, 0, 2], [0, -1, 1], [-1, 1, 0], [2, 0, 1], [0, 2, -1]]) * [1e-8, 1e150, 1e-8]
-    fit("auto", x, 1e-150 * np.ones((5, 3)), n_hidden=2, alpha=0.1, fit_intercept=False)
+    x = np.tile([2e-8, -2.6e150, 4.2e-9], (5, 1))
+    fit("auto", x, 1e-150 * (X[:5, :3] > 0), n_hidden=2, alpha=0.1, fit_intercept=False)

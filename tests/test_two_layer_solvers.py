@@ -429,6 +429,71 @@ def test_a_size_grows_to_the_rank_and_half_the_equations_at_most(monkeypatch):
     assert limit < 8
 
 
+@pytest.mark.parametrize(("margin", "grown"), [(0.5, False), (1.5, True)])
+def test_a_size_grows_only_if_the_criterion_falls_by_more_than_the_margin(monkeypatch, margin, grown):
+    """Told criteria: twice as many units lower it by `margin`, of a nat."""
+    X, y, _ = planted(0, n=200, share=0.1)
+    network, moments, _ = network_of(X, y, 2)
+    assert two_layer.SIZE_MARGIN == 1
+    monkeypatch.setattr(two_layer, "widened", lambda network, *a, **o: Descent(random_point(network), 0.0))
+    monkeypatch.setattr(two_layer, "_criterion", lambda network, descent: -margin * (network.n_hidden > 2))
+    monkeypatch.setattr(two_layer, "_shrunk", lambda network, weighting, descent, best, options: best)
+    monkeypatch.setattr(TwoLayer, "is_lowest", lambda self, value: False)
+    found, _ = sized(network, moments.weighting, Descent(random_point(network), 1.0), None, max_iter=10)
+    assert (found.n_hidden > 2) == grown
+
+
+@pytest.mark.parametrize(
+    ("criteria", "best", "expected"),
+    [
+        ({5: 9, 4: 8, 3: 7, 2: 0, 1: 5}, 2, 2),  # all the way down to the size that is known, and one further
+        ({5: 0, 4: 0.5, 3: 9, 2: -9, 1: -9}, 5, 4),  # one unit less wins unless it is worse by the margin; then the end
+        ({5: 0, 4: 1.5, 3: -9, 2: -9, 1: -9}, 5, 5),
+        ({5: 9, 4: 8, 3: 7, 2: 6, 1: 6.5}, 2, 1),
+    ],
+)
+def test_units_are_dropped_until_the_criterion_rises(monkeypatch, criteria, best, expected):
+    X, y, _ = planted(0, n=200, share=0.1)
+    network, moments, _ = network_of(X, y, 5)
+    tried = []
+
+    def told(network, weighting, descent, **options):
+        tried.append(network.n_hidden)
+        return descent
+
+    monkeypatch.setattr(two_layer, "refined", told)
+    monkeypatch.setattr(two_layer, "_criterion", lambda network, descent: criteria[network.n_hidden])
+    monkeypatch.setattr(two_layer, "_merged", lambda network, weighting, descent, options: (network, descent))
+    known = network.variant(best)
+    start = Descent(random_point(network), 1.0)
+    given = (known, Descent(random_point(known), 1.0)) if best < 5 else (network, start)
+    found, descent = two_layer._shrunk(network, moments.weighting, start, given, {})
+    assert found.n_hidden == expected
+    assert len(descent.theta) == np.prod(found.shape)
+    # Down to one below the best, or to where it rises by the margin.
+    assert tried == list(range(4, 0, -1))[: len(tried)]
+    assert min(tried) == max(1, expected - 1)
+
+
+def test_descent_is_first_in_weighted_outputs_then_in_the_outputs(monkeypatch):
+    X, y, _ = planted(0, share=0.1)
+    network, moments, centered = network_of(X, y, 3, alpha=0.01)
+    seen = []
+
+    def spy(self, method, net, **options):
+        seen.append((net.weighting, net.alpha, self.theta))
+        return self
+
+    start = tensor_descent(network, moments, centered)
+    monkeypatch.setattr(Descent, "followed_by", spy)
+    refined(network, moments.weighting, start, max_iter=100)
+    (first, no_decay, _), (second, decay, theta) = seen
+    assert first is moments.weighting
+    assert second is None
+    assert (no_decay, decay) == (0, 0.01)
+    np.testing.assert_allclose(np.linalg.norm(theta.reshape(network.shape)[:, :-1], axis=1), 1, rtol=1e-12)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_merged_units_are_one(fit_intercept):
     """Parallel units become one of the same function; others stay; one between two joins both."""
@@ -538,6 +603,10 @@ def test_polished_units_have_length_one_unless_they_decay():
         assert found.converged
         length = np.linalg.norm(found.theta.reshape(network.shape)[:, :-1], axis=1)
         assert np.all(np.abs(length - 1) < 0.1) == (alpha == 0)
+        # With decay lengths count: what has no iterations left stays where it is.
+        spent = Descent(theta, descent.objective, [1.0])
+        left = polished(network, spent, tol=1e-9, max_iter=1).theta
+        np.testing.assert_array_equal(left, theta if alpha else normalised(network, theta))
 
 
 def test_newton_steps_converge_quadratically_to_the_last_digit():
@@ -644,6 +713,23 @@ def test_interruption_anywhere_keeps_the_best(solver, passes):
         assert found.objective <= start.objective
     assert network.value_and_gradient(found.theta)[0] == pytest.approx(found.objective, rel=1e-9)
     assert polished(network, found, tol=1e-9, max_iter=500).stop_reason == INTERRUPTED
+
+
+@pytest.mark.parametrize("solver", ["sized", "best_start"])
+def test_interruption_between_two_stages_keeps_the_best(monkeypatch, solver):
+    """In every one of the first passes, where stages are short: units are dropped and networks changed in some."""
+    monkeypatch.setattr(two_layer, "WIDE_ITERATIONS", 2)
+    for passes in range(1, 40):
+        rows, network, moments, start = interruptible()
+        rng, rows.left = np.random.RandomState(0), passes
+        if solver == "sized":
+            network, found = sized(network, moments.weighting, start, rng, max_iter=4)
+        else:
+            options = {"n_starts": 5, "begin": lambda: False, "max_iter": 4}
+            found = best_start(network, moments.weighting, start, rng, **options)
+        rows.left = None
+        assert found.stop_reason == INTERRUPTED
+        assert network.value_and_gradient(found.theta)[0] == pytest.approx(found.objective, rel=1e-9)
 
 
 @pytest.mark.parametrize("passes", [1, 2, 5, 20, 45])

@@ -1,4 +1,4 @@
-"""`TwoLayerReLURecovery` where the theorem promises recovery, and where it does not: both layers, certificate, noise."""
+"""`TwoLayerReLURecovery` where the theorem promises recovery and where it does not: certificate, sizes, noise."""
 
 import warnings
 
@@ -122,7 +122,7 @@ def test_inputs_of_any_mean_and_covariance(chosen):
 
 @seeds(2)
 def test_output_weights_of_deficient_rank(chosen):
-    """Three of the u_j depend on one another and no two are parallel: below the theorem, within reach of the moments."""
+    """Three of the u_j depend on one another, no two are parallel: beyond the theorem, within reach of the moments."""
     for seed in chosen:
         rng = np.random.default_rng(seed)
         U = rng.standard_normal((8, 5))
@@ -185,13 +185,15 @@ def test_the_error_under_noise_is_that_of_the_oracle(chosen):
     assert np.max(ratios) <= 1.2
 
 
-@seeds(2)
-def test_the_error_falls_like_one_over_the_root_of_n_and_like_the_noise(chosen):
+@pytest.mark.slow
+def test_the_error_falls_like_one_over_the_root_of_n_and_like_the_noise():
+    chosen = range(20)
+
     def mean_error(n, noise):
         data = [planted(seed, 10, 3, 5, n, noise=noise) for seed in chosen]
         return np.mean([error(t, fit(3, seed, X, y)) for seed, (X, y, t) in zip(chosen, data, strict=True)])
 
-    by_size = [mean_error(n, 0.1) for n in (500, 4000)]
+    by_size = [mean_error(n, 0.1) for n in (1000, 8000)]
     by_noise = [mean_error(2000, noise) for noise in (1e-4, 1e-2)]
     assert np.log(by_size[1] / by_size[0]) / np.log(8) == pytest.approx(-0.5, abs=0.1)
     assert by_noise[1] / by_noise[0] == pytest.approx(100, rel=0.1)
@@ -350,9 +352,9 @@ def random_network(rng):
     return planted(seed, d, k, m, n, bias=rng.choice([0, 0.5, 1.0])), k, seed
 
 
-def identified(X, teacher):
+def identified(X, network):
     """Whether the derivatives of the outputs by all weights, but for the shared scales, are independent."""
-    V, b, U = teacher.hidden_coef_, teacher.hidden_intercept_, teacher.output_coef_
+    V, b, U = network.hidden_coef_, network.hidden_intercept_, network.output_coef_
     (k, d), (n, m), one = V.shape, (len(X), len(U)), np.ones((len(X), 1))
     Z = X @ V.T + b
     parts = [np.einsum("n,nd,o->nod", Z[:, j] > 0, np.hstack([X, one]), U[:, j]) for j in range(k)]
@@ -366,11 +368,12 @@ def identified(X, teacher):
 
 
 def wrongly_certified(rng, runs):
+    """Of the fits with independent derivatives: where these are not, see below."""
     wrong = []
     for _ in range(runs):
         (X, y, teacher), k, seed = random_network(rng)
         model = fit(k, seed, X, y, n_init=3)
-        if model.exact_ and identified(X, teacher) and error(teacher, model) > 1e-6:
+        if model.exact_ and identified(X, model) and error(teacher, model) > 1e-6:
             wrong.append((X.shape, y.shape, k, seed))
     return wrong
 
@@ -418,3 +421,13 @@ def test_one_unit_more_than_planted_is_not_certified():
         X, y, _ = planted(seed, 5, 3, 4, 150, bias=0.1)
         certified.append(fit(4, seed, X, y).exact_)
     assert not any(certified)
+
+
+@UNDETERMINED
+def test_a_linear_function_in_place_of_a_pair_of_opposite_units_is_not_certified():
+    """One column: of the two planted units one is on where the other is off; found is one that is on everywhere."""
+    rng = np.random.default_rng(403238)
+    V, U = rng.standard_normal((2, 1)), rng.standard_normal((3, 2))
+    X, y, teacher = planted(403238, 1, 2, 3, 8, coef=V, output_coef=U, bias=0.0)
+    model = fit(2, 403238, X, y, n_init=3)
+    assert not model.exact_ or error(teacher, model) < 1e-6

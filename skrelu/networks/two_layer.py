@@ -1,13 +1,14 @@
 """Two layers with several outputs, the output layer eliminated: loss, gradient and curvature of the hidden one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from skrelu.networks.piecewise_linear import products
 from skrelu.networks.units import pseudo_inverse, regular_inverse, unit_values
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "fit_intercept": True,
     "alpha": 0.0,
     "center": 0.0,

@@ -1,7 +1,7 @@
 """Rows whose outputs are grossly wrong, found by robust fits of two layers before the ordinary fit to the others."""
 
 import warnings
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -53,7 +53,7 @@ class Outliers(Descent):
     mask: np.ndarray | None = None
 
 
-def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter):
+def detected(rows, network_of, rng, n_hidden, fit_intercept, n_init, max_iter):
     """Return the `Outliers` of the best of several starts.
 
     That is the one with the lowest quantile, of level ``(1 + p / (n q)) / 2``, of the residuals of all rows, p the
@@ -65,6 +65,7 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
     rows : Rows
     network_of : callable (rows, *, coordinates, moments, n_hidden) -> TwoLayer
     rng : RandomState
+        Copied: the fit that follows draws as if there had been no search.
     n_hidden : int or "auto"
         "auto": of numbers that increase by a quarter from that of the moments' directions on, the one that minimises
         ``n q log F + p log n``, F the objective; then units are dropped, one by one, for as long as that falls.
@@ -94,7 +95,7 @@ def detected(rows, network_of, rng, *, n_hidden, fit_intercept, n_init, max_iter
     n_units = moments.basis.shape[1] if auto else n_hidden
     # Without weight decay: what that leaves of y is no noise, and hides wrong rows.
     network = network_of(calm, coordinates=coordinates, moments=moments, n_hidden=n_units).variant(alpha=0.0)
-    search = _Search(rows, moments.weighting, rng, max_iter)
+    search = _Search(rows, moments.weighting, deepcopy(rng), max_iter)
     found = search.narrowed(search.grown(network, n_init)) if auto else search.best(network, n_init)
     if found.mask is not None and search.share(found.mask) < 0.5:
         return replace(found, network=_on(found.network, rows.reweighted(1.0 - found.mask)))
