@@ -55,9 +55,9 @@ line = [counts[np.argmax(share_determined(counts, k) > 0.5)] / d for k in units]
 # Three ways
 # ----------
 #
-# The default solver; its start and the exact steps alone, which are the algorithm of the theorem (one start and one
-# iteration); and, for 8 units, a perceptron of scikit-learn of the same size, by its own L-BFGS, the best of ten random
-# starts, by its loss.
+# The default solver; its start and the exact steps alone, which are a version of the paper's algorithm (one start and
+# one iteration); and, for 8 units, a perceptron of scikit-learn of the same size, by its own L-BFGS, the best of ten
+# random starts, by its loss.
 
 models = {
     "default solver": TwoLayerReLURecovery(fit_intercept=False, random_state=0),
@@ -139,7 +139,7 @@ plt.show()
 # ------------
 #
 # The default solver recovers both layers as soon as the rows determine them: nearly every draw that is counted as a
-# failure is one without enough active rows for some unit. Moments and exact steps alone, for which the theorem stands,
+# failure is one without enough active rows for some unit. Moments and exact steps alone, which the theorem is about,
 # need several times as many rows, and more of them for more units: a moment has to be estimated well enough that most
 # rows fall on the right side of each unit. Then one linear equation after the other is exact. What is gained to the
 # left of that comes from descent with the output layer eliminated, and from wider random starts; nothing is proved of

@@ -62,7 +62,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
         f. An `Activation` that is neither monotone nor homogeneous may need more starts: nothing is known of it.
     outliers : {"none", "detect"}, default="none"
         "detect": rows grossly wrong are found and left out; of normal noise 0.05 rows. Without noise all is exact, as a
-        rule, for up to 0.3 of rows wrong (one output: 0.1), if half as many weights as equations, or fewer, suffice.
+        rule, for up to 0.3 of rows wrong (measured); too many units hide some. Weights: half the equations at most.
     alpha : float, default=0.0
         Weight decay, in units of y for ReLUs.
     solver : {"auto", "gd"}, default="auto"
@@ -101,8 +101,8 @@ class TwoLayerReLURecovery(NetworkRegressor):
         Standard errors, for noise independent of X, correlated across outputs or not. Of weights that the data do not
         determine (`stop_reason_` says so) those of the part that they do, 0 if there is none.
     exact_ : bool
-        Whether `residual_` is zero to rounding (at most 1000 eps), there are more equations than weights, and no unit
-        vanishes or is parallel to another.
+        Whether `residual_` is zero to rounding (at most 1000 eps) and the rows determine the weights: more equations
+        than weights, no unit that vanishes, is parallel to another or active on too few rows, full rank of the problem.
     residual_ : float
         Root mean square of the residual, relative to that of y about its mean (without intercept: about zero).
     outlier_mask_ : ndarray of shape (n_samples,) of bool

@@ -147,7 +147,9 @@ def test_the_number_of_units_is_found_without_noise(size, chosen):
 
 
 @seeds(2)
-@pytest.mark.parametrize("size", [(20, 5, 8, 600), (15, 4, 4, 1000), pytest.param((20, 5, 8, 3000), marks=SLOW)])
+@pytest.mark.parametrize(
+    "size", [(20, 5, 8, 600), pytest.param((15, 4, 4, 1000), marks=SLOW), pytest.param((20, 5, 8, 3000), marks=SLOW)]
+)
 def test_the_number_of_units_is_found_at_ten_percent_noise(size, chosen):
     found = np.array([len(fit("auto", seed, *planted(seed, *size, noise=0.1)[:2]).hidden_coef_) for seed in chosen])
     assert np.mean(found == size[1]) >= 0.95, found
@@ -175,7 +177,7 @@ class Oracle:
         )
 
 
-@seeds(2)
+@seeds(1)
 def test_the_error_under_noise_is_that_of_the_oracle(chosen):
     ratios = []
     for seed in chosen:
@@ -265,7 +267,7 @@ def test_of_an_activation_that_is_not_monotone_exact_says_whether_it_is_recovere
 # What the theorem does not promise.
 
 
-@pytest.mark.parametrize(("gap", "accuracy"), [(1e-2, 1e-9), (1e-4, 1e-7), (1e-6, 1e-5)])
+@pytest.mark.parametrize(("gap", "accuracy"), [(1e-2, 1e-9), (1e-4, 1e-7), pytest.param(1e-6, 1e-5, marks=SLOW)])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=SLOW) for seed in range(1, 20))])
 def test_nearly_parallel_units_lose_digits_gracefully_or_it_is_told(gap, accuracy, seed):
     """Cosine 1 - gap: the closer, the fewer digits; where they are not told apart the fit is not said to be exact."""
@@ -379,7 +381,7 @@ def wrongly_certified(rng, runs):
 
 
 def test_nothing_else_than_the_planted_network_is_certified():
-    assert not wrongly_certified(np.random.default_rng(0), 8)
+    assert not wrongly_certified(np.random.default_rng(0), 6)
 
 
 @pytest.mark.slow
