@@ -8,6 +8,7 @@ from scipy.linalg import lapack
 MAX_WEIGHTS = 3000  # of the hidden layer: its matrices have the square of that many entries, 72 MB each
 RANK_EPS = 1e3  # directions below this many eps of the largest eigenvalue are not determined
 TOL = RANK_EPS * float(np.finfo(float).eps)
+LINEAR = 1e-10  # derivatives of a unit of which the fit to the units leaves less, relatively, are among them
 PIECE = 2**21  # entries of the derivatives of the rows that are summed at a time
 
 
@@ -75,8 +76,12 @@ def determines(network, theta, whitening, max_weights=MAX_WEIGHTS):
     Parameters are those of `standard_errors`; with more than `max_weights` weights it is H in the span of the units.
     """
     weights = _scaled(network, theta, whitening, max_weights)
-    H, _, _, G, *_ = _curvature(network, whitening, weights, _row_sums(network, whitening, weights)[0])
+    second = _row_sums(network, whitening, weights)[0]
+    H, _, _, G, _, left = _curvature(network, whitening, weights, second)
     k, D = weights.inside.shape
+    of_units, of_rest = (np.diag(A)[: k * D].reshape(k, D).sum(axis=1) for A in (second, left))
+    if np.any(of_rest <= LINEAR * of_units):
+        return False
     rank = whitening.rank + network.fit_intercept if weights.complete else D
     return _rank(G, k) == k and _rank(H, k) == k * rank
 

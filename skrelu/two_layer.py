@@ -25,7 +25,6 @@ from skrelu.starts import two_layer_start
 from skrelu.whitening import least_normal_column, unwhitened, whitening
 
 EXACT_EPS = 1e3  # a residual of at most so many eps, relative to y, is zero
-FEW_ROWS = 5  # times as many rows as weights of a unit: where it is active on fewer, the rank of the problem is checked
 NOT_GAUSSIAN = 5.0  # standard errors of Geary's ratio from that of a normal column
 
 
@@ -365,7 +364,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         undetermined, exact = network.undetermined(theta), self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps)
         coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
-        if exact and not undetermined and network.active_rows(theta).min() < FEW_ROWS * network.shape[1]:
+        if exact and not undetermined and not two_layer.determined(network, theta):
             undetermined = "" if determines(network, theta, coordinates) else "the rows do not determine all weights"
         errors = np.zeros_like(self.hidden_coef_), np.zeros_like(self.output_coef_)
         errors = errors if exact else standard_errors(network, theta, coordinates)

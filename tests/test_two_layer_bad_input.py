@@ -397,6 +397,5 @@ def test_any_of_many_tables_is_fitted_or_refused(table):
     check_table(table)
 
 
-@pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="gradient_descent: |w+ - w| / |w+| of no weights")
 def test_descent_with_decay_that_comes_to_no_weights_at_all():
     fit("gd", X[:, :1], 1e-3 * X[:, :2] ** 2, n_hidden=2, alpha=1.0, fit_intercept=False)

@@ -33,7 +33,12 @@ def regular_inverse(A, ridge):
 
 
 def pseudo_inverse(A, deviations, tol):
-    """Return the pseudo-inverse of a covariance in units of the deviations; constant units have none."""
+    """Return the pseudo-inverse of a covariance in units of the deviations; constant units have none.
+
+    Of one that has overflowed nothing is left: NaN.
+    """
+    if not np.all(np.isfinite(A)):
+        return np.full_like(A, np.nan)
     unit = np.where(deviations > 0, deviations, np.inf)
     values, vectors = np.linalg.eigh(A / unit[:, None] / unit)
     kept = values > tol

@@ -75,7 +75,7 @@ def gradient_descent(network, theta, *, step_size, curvature=None):
         before, after = (network.unpack(x)[0][:, : network.whitening.size] for x in (theta, new))
         change = float(np.linalg.norm(after - before))
         theta, value, gradient = new, new_value, new_gradient
-        yield Iterate(theta, value, change / float(np.linalg.norm(after)) if change else 0.0)
+        yield Iterate(theta, value, change / max(float(np.linalg.norm(after)), np.finfo(float).tiny) if change else 0.0)
 
 
 def largest_curvature(network, theta):

@@ -10,7 +10,7 @@ from skrelu.null_combinations import normalised, null_combinations
 from skrelu.solvers import hidden_layer
 from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
 from skrelu.solvers.loop import INTERRUPTED
-from skrelu.solvers.newton import newton_cg
+from skrelu.solvers.newton import conjugate_gradients, newton_cg
 from skrelu.solvers.quasi_newton import quasi_newton
 
 EXACT_STEPS = 8  # at most, for as long as each lowers the objective by the factor EXACT_FALL
@@ -24,6 +24,7 @@ LAST_ITERATIONS = 60  # of L-BFGS, at most, that are to find it
 LAST_STEPS = 20  # then, at most, of Newton steps
 DEPENDENT = 1e-8  # of the variances of units: what those that depend on others are given when units are dropped
 MERGED = (0.95, 0.8)  # cosines from which units are nearly parallel
+IN_RANGE = 1e-5  # relative distance from the range of the Hessian that counts as none
 SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
 
 
@@ -221,6 +222,20 @@ def _to_zero(network, descent, *, max_iter, **options):
         budget = min(max_iter, len(trial.loss_curve) + length)
         trial = trial.followed_by(method, network, max_iter=budget, **options)
     return trial if trial.objective < SMOOTHED_OBJECTIVE or trial.interrupted else descent
+
+
+def determined(network, theta):
+    """Return True if the rows determine the weights, to first order, where the residual is zero; False if unclear.
+
+    They do if the Hessian has full rank, and then a random right-hand side is in its range, to which conjugate
+    gradients come. Else they leave the part of it in the null space: of p weights, about its ``p^(-1/2)``-th.
+    """
+    theta = normalised(network, theta)
+    draw = np.random.RandomState(0).standard_normal(network.shape).ravel()
+    b = network.parameters(*network.hidden(draw))
+    product, metric = network.curvature_product(theta), network.metric(theta)
+    rest = b - product(conjugate_gradients(product, b, metric, tol=IN_RANGE / 10))
+    return bool(rest @ metric(rest) <= IN_RANGE**2 * (b @ metric(b)))
 
 
 def balanced(hidden, bias, output, deviations, activation, alpha):
