@@ -806,7 +806,9 @@ class Rounded:
 def test_a_last_newton_step_is_taken_by_the_gradient_where_values_are_rounded():
     solution = np.array([1.0, -2.0, 0.5])
     start = solution + 1e-6
-    (step,) = newton_cg(Rounded(solution), start)
+    first, *_, step = newton_cg(Rounded(solution), start)
+    np.testing.assert_allclose(first.parameters, solution, atol=1e-12)
+    assert not first.finished
     assert np.sum((start - solution) ** 2) < 1e6 * ROUNDING
     np.testing.assert_allclose(step.parameters, solution, atol=1e-12)
     assert step.criterion < 1e-11
