@@ -101,7 +101,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
         determine (`stop_reason_` says so) those of the part that they do, 0 if there is none.
     exact_ : bool
         Whether `residual_` is zero to rounding (at most 1000 eps) and the rows determine the weights: more equations
-        than weights, no unit that vanishes, is parallel to another or active on too few rows, full rank of the problem.
+        than weights, full rank, no unit that vanishes, is parallel or opposite to another, or active on too few rows.
     residual_ : float
         Root mean square of the residual, relative to that of y about its mean (without intercept: about zero).
     outlier_mask_ : ndarray of shape (n_samples,) of bool

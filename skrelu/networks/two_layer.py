@@ -167,14 +167,15 @@ class TwoLayer:
         return self.rows.weight_sum * self.output_rank
 
     def parallel_units(self, theta):
-        """Return the number of units that vanish or, of a homogeneous activation, are parallel to another one."""
+        """Return the number of units that vanish or, of a homogeneous activation, are on the line of another one."""
         # Without what they have along directions in which the rows do not vary.
         hidden, sizes = self.parameters(*self.hidden(theta)).reshape(self.shape), self.contributions(theta)
         alive = sizes > PARALLEL_TOL * sizes.max()
         if self.activation.homogeneity is None:
             return int(np.sum(~alive))
         U = hidden[alive] / np.linalg.norm(hidden[alive], axis=1, keepdims=True)
-        parallel = np.any(np.triu(U @ U.T > 1 - PARALLEL_TOL, 1), axis=0)
+        # Of opposite ones, too, relu(z) = z + relu(-z), the linear part may stand for those of others.
+        parallel = np.any(np.triu(np.abs(U @ U.T) > 1 - PARALLEL_TOL, 1), axis=0)
         return int(np.sum(~alive) + np.sum(parallel))
 
     def undetermined(self, theta):
@@ -184,7 +185,7 @@ class TwoLayer:
             return f"{n:g} equations do not determine {self.n_weights} weights"
         if parallel:
             determined = f"the data determine {self.n_hidden - parallel} units, not {self.n_hidden}"
-            return f"{determined}: the others vanish or are parallel to them"
+            return f"{determined}: the others vanish or are parallel or opposite to them"
         needed, active = self.whitening.rank + self.fit_intercept, self.active_rows(theta)
         if active.min() < needed * (1 - DEAD_EPS * float(np.finfo(self.rows.dtype).eps)):
             return f"a unit is active on {active.min():g} rows only, which do not determine its {needed} weights"
