@@ -57,6 +57,11 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def _fits_before(self, rows):
+        """Whether the units of the fit before are as many as asked for, and of as many columns."""
+        k, d = self.hidden_coef_.shape
+        return d == rows.n_features and self.n_hidden in ("auto", k)
+
     @property
     def _is_gd(self):
         return self.solver == "gd" or self.step_size != "auto"

@@ -243,10 +243,6 @@ class OneHiddenLayerNet(NetworkRegressor):
         options = {"fit_intercept": self.fit_intercept}
         return starts.random_start(rows, centered, activation, k, n_negative, rng, **options), False
 
-    def _fits_before(self, rows):
-        k, d = self.hidden_coef_.shape
-        return d == rows.n_features and self.n_hidden in ("auto", k)
-
     def _network(self, rows, coordinates, start, **options):
         return OneHiddenLayer(
             rows,

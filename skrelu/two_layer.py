@@ -273,10 +273,6 @@ class TwoLayerReLURecovery(NetworkRegressor):
         k = moments.basis.shape[1] if self.n_hidden == "auto" else self.n_hidden
         return *two_layer_start(centered, moments, activation, k, rng, fit_intercept=self.fit_intercept), None
 
-    def _fits_before(self, rows):
-        k, d = self.hidden_coef_.shape
-        return d == rows.n_features and self.n_hidden in ("auto", k)
-
     def _network(self, rows, activation, coordinates, moments, n_hidden, **options):
         center = moments.mean if self.fit_intercept else np.zeros_like(moments.mean)
         return TwoLayer(
@@ -363,7 +359,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
         if not (np.isfinite(self.loss_) and np.all(np.isfinite(self.output_coef_))):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         undetermined, exact = network.undetermined(theta), self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps)
-        coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
+        coordinates = whitening(rows, centered=self.fit_intercept) if self._is_gd else network.whitening
         if exact and not undetermined and not two_layer.determined(network, theta):
             undetermined = "" if determines(network, theta, coordinates) else "the rows do not determine all weights"
         errors = np.zeros_like(self.hidden_coef_), np.zeros_like(self.output_coef_)
@@ -374,7 +370,7 @@ class TwoLayerReLURecovery(NetworkRegressor):
         self.exact_ = exact and not undetermined
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))
         self._warn_unless_converged(descent.stop_reason, "Raise alpha, max_iter or tol")
-        if not self.exact_:
+        if not exact:
             self._warn_unless_gaussian(rows, centered)
 
     def _warn_unless_gaussian(self, rows, centered):

@@ -18,7 +18,7 @@ from skrelu.rows import Rows
 from skrelu.solvers.descent import Descent, best_of_starts
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.quasi_newton import quasi_newton
-from skrelu.solvers.two_layer import SIZE_MARGIN, SIZES, WIDTHS, pruned, refined
+from skrelu.solvers.two_layer import SIZE_MARGIN, WIDTHS, pruned, random_units, refined
 from skrelu.whitening import whitening
 
 BOUND = 2.0  # distances of y from its median, in units of their median, beyond which rows count less
@@ -134,7 +134,7 @@ class _Search:
 
     def nothing(self, network):
         """Return what there is before any start."""
-        return Outliers(_wide_start(network, self.rng, 0), network=network)
+        return Outliers(random_units(network, self.rng, 0), network=network)
 
     def share(self, mask):
         """Return the share of the weight of all rows that a mask sets aside."""
@@ -199,7 +199,7 @@ class _Search:
         """
         width = ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden)
         wide = network.variant(width, weighting=self.weighting)
-        descent = self._continued(Descent(_wide_start(wide, self.rng, attempt)), wide, WIDE_ITERATIONS)
+        descent = self._continued(Descent(random_units(wide, self.rng, attempt)), wide, WIDE_ITERATIONS)
         wide, descent = self._reweighted(wide, descent, WIDE_ROUNDS)
         return self._robust(network, replace(descent, theta=pruned(wide, descent.theta, network.n_hidden)))
 
@@ -281,16 +281,6 @@ def _on(network, rows):
     network = copy(network)
     network.rows = rows
     return network
-
-
-def _wide_start(network, rng, attempt):
-    """Return the theta of random units, of several sizes by turns where these count."""
-    hidden = rng.standard_normal(network.shape) / max(network.whitening.rank, 1) ** 0.5
-    if network.fit_intercept:
-        hidden[:, -1] = 0
-    if network.activation.homogeneity is None:
-        hidden *= SIZES[attempt % len(SIZES)]
-    return hidden.ravel()
 
 
 def _without_rarest(network, theta):

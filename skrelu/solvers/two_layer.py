@@ -68,16 +68,21 @@ def widened(network, weighting, rng, attempt, *, max_iter, rival=np.inf, watch=N
     """
     width = ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden)
     wide = network.variant(width, weighting=weighting, alpha=0.0)
-    hidden = rng.standard_normal(wide.shape) / max(wide.whitening.rank, 1) ** 0.5
-    if wide.fit_intercept:
-        hidden[:, -1] = 0
-    if wide.activation.homogeneity is None:
-        hidden *= SIZES[attempt % len(SIZES)]
     options = {"watch": watch, "verbose": verbose}
     budget = min(max_iter, WIDE_ITERATIONS)
-    descent = Descent(hidden.ravel()).followed_by(until_stalled(), wide, max_iter=budget, **options)
+    descent = Descent(random_units(wide, rng, attempt)).followed_by(until_stalled(), wide, max_iter=budget, **options)
     descent = descent.moved(network, pruned(wide, descent.theta, network.n_hidden))
     return refined(network, weighting, descent, rival=rival, max_iter=max_iter, **options)
+
+
+def random_units(network, rng, attempt):
+    """Return the theta of random units, of several sizes by turns where these count."""
+    hidden = rng.standard_normal(network.shape) / max(network.whitening.rank, 1) ** 0.5
+    if network.fit_intercept:
+        hidden[:, -1] = 0
+    if network.activation.homogeneity is None:
+        hidden *= SIZES[attempt % len(SIZES)]
+    return hidden.ravel()
 
 
 def pruned(network, theta, n_hidden):
@@ -133,7 +138,8 @@ def sized(network, weighting, descent, rng, **options):
 
     That is ``n q log F + p log n``, F the objective, p the number of weights, q the rank of the outputs, n the sum of
     the weights. Units are doubled in number, from wide starts, for as long as that lowers it, to at most the rank of X
-    and half as many weights as equations; then dropped one by one, descent following each time.
+    and half as many weights as equations. Then those nearly parallel are made one, and others dropped one by one,
+    descent following each time.
     """
     try:
         while not (network.is_lowest(descent.objective) or descent.interrupted):
