@@ -1,5 +1,6 @@
 """One hidden layer of any activation, recovered from the moments of its data: `OneHiddenLayerNet`."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
@@ -16,10 +17,14 @@ from skrelu.moments import hermite_moments
 from skrelu.networks import OneHiddenLayer
 from skrelu.networks.weights import Weights
 from skrelu.solvers import hidden_layer
+from skrelu.solvers.automatic import Choice, automatic
+from skrelu.solvers.decay_path import N_PATHS, WIDTH, given_path_start, random_path_start
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import STOPPED
-from skrelu.whitening import unwhitened, whitening
+from skrelu.whitening import least_normal_column, unwhitened, whitening
 
+# Standard errors of Geary's ratio at which a column is no longer taken for a normal one.
+NORMAL = 5.0
 ACTIVATIONS = [name for name, value in vars(activations).items() if isinstance(value, Activation)]
 
 
@@ -143,7 +148,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         "activation": [StrOptions(set(ACTIVATIONS)), Activation],
         "init": [StrOptions({"tensor", "random"}), "array-like"],
         "output_weights": [StrOptions({"signed", "positive"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"auto", "gd"})],
         "step_size": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "fit_intercept": ["boolean"],
@@ -162,7 +167,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         activation="softplus",
         init="tensor",
         output_weights="signed",
-        alpha=0.0,
+        alpha="auto",
         solver="auto",
         step_size="auto",
         fit_intercept=True,
@@ -209,21 +214,44 @@ class OneHiddenLayerNet(NetworkRegressor):
         rng = check_random_state(self.random_state)
         tasks.begin("start")
         centered = whitening(rows, centered=True)
-        start, single = self._start(rows, centered, rng)
+        coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
+        assumed = self._starts_from_moments(rows, centered)
+        if assumed:
+            start, single = self._start(rows, centered, rng)
+        else:
+            start, single = random_path_start(self._network(rows, coordinates, np.ones(WIDTH)), rng), False
         if not np.all(np.isfinite(start.hidden)):
             raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
         tasks.finish(lambda: self._attributes(start))
+        network = self._network(rows, coordinates, start.output)
         if self._is_gd or tasks.stopped:
-            network = self._network(rows, unwhitened(centered), start, free_output=False, gauss_newton=True)
-            descent = self._gradient_descent(network, start, tasks)
+            options = {"free_output": False, "gauss_newton": True}
+            network = self._network(rows, unwhitened(centered), start.output, **options)
+            choice = Choice(network, self._gradient_descent(network, start, tasks), network.alpha)
+        elif self.alpha == "auto":
+            make_start = None if assumed else partial(self._start, rows, centered, rng)
+            choice = self._automatic(network, start, single, rng, tasks, make_start)
         else:
-            coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
-            network, descent = self._descend(self._network(rows, coordinates, start), start, rng, tasks, single)
-        self._store(rows, network, descent, start)
+            found = self._search(network, start, rng, tasks, single)
+            choice = Choice(*self._polished(*found, tasks), network.alpha)
+        self._store(rows, choice, start)
+
+    def _starts_from_moments(self, rows, centered):
+        """Whether the start of the theorems comes first: where inputs may be normal, or where the user says of it more.
+
+        Else "auto" first looks for noise.
+        """
+        if self.alpha != "auto" or self.n_hidden != "auto" or self._is_gd or self._continues(rows):
+            return True
+        return not isinstance(self.init, str) or least_normal_column(rows, centered)[1] <= NORMAL
+
+    def _continues(self, rows):
+        """Whether the fit starts from the one before."""
+        return self.warm_start and hasattr(self, "hidden_coef_") and self._fits_before(rows)
 
     def _start(self, rows, centered, rng):
         """Return the weights of the start, and whether it is the only one."""
-        if self.warm_start and hasattr(self, "hidden_coef_") and self._fits_before(rows):
+        if self._continues(rows):
             before = self.hidden_coef_, self.hidden_intercept_, self.output_coef_
             hidden, bias, output = (w.astype(np.float64) for w in before)
             return Weights(hidden, bias, output, float(self.output_intercept_)), True
@@ -243,14 +271,14 @@ class OneHiddenLayerNet(NetworkRegressor):
         options = {"fit_intercept": self.fit_intercept}
         return starts.random_start(rows, centered, activation, k, n_negative, rng, **options), False
 
-    def _network(self, rows, coordinates, start, **options):
+    def _network(self, rows, coordinates, output, **options):
         return OneHiddenLayer(
             rows,
             get_activation(self.activation),
             coordinates,
-            start.output,
+            output,
             fit_intercept=self.fit_intercept,
-            alpha=float(self.alpha),
+            alpha=0.0 if self.alpha == "auto" else float(self.alpha),
             positive=self.output_weights == "positive",
             **options,
         )
@@ -268,13 +296,42 @@ class OneHiddenLayerNet(NetworkRegressor):
             verbose=self.verbose,
         )
 
-    def _descend(self, network, start, rng, tasks, single):
-        """Return (network, descent) of the default solver."""
+    def _automatic(self, network, start, single, rng, tasks, make_start):
+        """Return the `Choice` of the weight decay, and of the number of units if that is free."""
+        averages = self.n_hidden == "auto" and not single
+        n_units = WIDTH if averages else network.n_hidden
+        begin = partial(tasks.proceed, "path", partial(self._attributes, start))
+
+        def unpenalised():
+            first = start if make_start is None else make_start()[0]
+            tasks.finish(lambda: self._attributes(first))
+            return self._search(network.variant(first.output), first, rng, tasks, single)
+
+        def path_start(paths):
+            return given_path_start(paths, start) if single else random_path_start(paths.variant(np.ones(n_units)), rng)
+
+        choice = automatic(
+            network,
+            unpenalised,
+            [path_start] * (1 if single else min(N_PATHS, self.n_init)),
+            averages=averages,
+            assumed=make_start is None,
+            begin=begin,
+            max_iter=self.max_iter,
+            verbose=self.verbose,
+        )
+        tasks.finish(lambda: self._attributes(choice.network.weights(choice.descent.theta)))
+        if choice.is_average:
+            return choice
+        found = self._polished(choice.network, choice.descent, tasks)
+        return replace(choice, network=found[0], descent=found[1])
+
+    def _search(self, network, start, rng, tasks, single):
+        """Return (network, descent) of the best start."""
         options = {"max_iter": self.max_iter, "verbose": self.verbose}
         network = network.variant(target_scale=network.rows.target_scale())
         fixed = network.variant(free_output=network.activation.homogeneity is None)
         theta = hidden_layer.balanced(network, fixed.parameters(start))
-
         begin = partial(tasks.proceed, "start", partial(self._attributes, start))
         tasks.begin("start")
         if single:
@@ -287,9 +344,14 @@ class OneHiddenLayerNet(NetworkRegressor):
             network, descent = hidden_layer.best_start(network, descent, rng, **further)
         if tasks.finish(lambda: self._attributes(network.weights(descent.theta))):
             descent = descent.stopped(STOPPED)
+        return network, descent
+
+    def _polished(self, network, descent, tasks):
+        """Return (network, descent) at the solution, to `tol`."""
         tol = max(self.tol, 10 * float(np.finfo(network.rows.dtype).eps))
         watch = tasks.watch(self.max_iter, self._told(network))
-        return network, hidden_layer.polished(network, descent, tol=tol, watch=watch, **options)
+        options = {"max_iter": self.max_iter, "verbose": self.verbose, "watch": watch}
+        return network, hidden_layer.polished(network, descent, tol=tol, **options)
 
     def _told(self, network):
         return lambda theta, n_iter: {**self._attributes(network.weights(theta)), "n_iter_": n_iter}
@@ -304,7 +366,8 @@ class OneHiddenLayerNet(NetworkRegressor):
             "output_intercept_": weights.output_bias,
         }
 
-    def _store(self, rows, network, descent, start):
+    def _store(self, rows, choice, start):
+        network, descent = choice.network, choice.descent
         attributes = self._attributes(network.weights(descent.theta))
         spread = np.linalg.norm(attributes["hidden_coef_"] * network.whitening.deviations, axis=1)
         order = np.argsort(-spread * np.abs(attributes["output_coef_"]), kind="stable")
@@ -312,12 +375,15 @@ class OneHiddenLayerNet(NetworkRegressor):
             setattr(self, name, attributes[name][order].astype(rows.dtype))
         self.output_intercept_ = float(attributes["output_intercept_"])
         self.init_coef_ = self._attributes(start)["hidden_coef_"].astype(rows.dtype)
-        self.alpha_, unit = float(self.alpha), network.target_scale
+        self.alpha_, unit = choice.alpha, network.target_scale
+        if self.alpha == "auto" and not self._is_gd:
+            self.alphas_, self.criterion_ = choice.alphas, choice.criteria
         plain = network.variant(alpha=0.0, free_output=network.free_output)
         self.loss_ = plain.value_and_gradient(descent.theta)[0] * unit * unit
         if not np.isfinite(self.loss_):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
-        self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, network.undetermined(descent.theta))))
+        undetermined = "" if choice.is_average else network.undetermined(descent.theta)
+        self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))
         self._warn_unless_converged(descent.stop_reason, "Raise alpha, max_iter or tol")

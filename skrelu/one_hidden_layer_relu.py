@@ -138,7 +138,7 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
         *,
         init="tensor",
         output_weights="signed",
-        alpha=0.0,
+        alpha="auto",
         solver="auto",
         step_size="auto",
         fit_intercept=True,

@@ -23,7 +23,7 @@ FLOORS = [
     ["base"],
     ["solvers", "starts", "certificates", "null_combinations", "standard_errors"],
     ["moments", "tensors", "output_moments", "joint_diagonalisation", "networks", "whitening"],
-    ["rows", "activations", "constraints", "_compat", "datasets", "metrics"],
+    ["rows", "activations", "criteria", "constraints", "_compat", "datasets", "metrics"],
 ]
 LINES_OF_A_FILE = 400
 LINES_OF_A_FUNCTION = 50

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skrelu.criteria import spectral_degrees_of_freedom
 from skrelu.networks.orientation import orientation
 from skrelu.networks.piecewise_linear import piecewise_linear_pass, products
 from skrelu.networks.units import regular_inverse, unit_values
@@ -10,6 +11,7 @@ from skrelu.networks.weights import Weights
 DEFAULTS = {
     "fit_intercept": True,
     "alpha": 0.0,
+    "ratio": 1.0,
     "target_scale": 1.0,
     "positive": False,
     "relaxed": False,
@@ -25,13 +27,13 @@ class OneHiddenLayer:
 
     In the user's units
 
-    ``F(w, b, v, c) = 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) sum_j (w_j' S w_j + v_j^2)``,
+    ``F(w, b, v, c) = 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) sum_j (q^2 w_j' S w_j + v_j^2)``,
     ``f(x) = c + sum_j v_j a(<w_j, x> + b_j)``,
 
-    S the variances of the columns. The *relaxed* network has a linear part ``<beta, x>`` besides, and the even part of
-    the activation, ``a(z) - q z``, in place of a: where a(z) - a(-z) = 2 q z (a ReLU: q = 1/2), both represent the same
-    functions as a with a linear part, but the signs of the (w_j, b_j) no longer matter, so that descent is not caught
-    where a unit points the wrong way. It returns to the network by `oriented`.
+    q a ratio, 1 by default, S the variances of the columns. The *relaxed* network has a linear part ``<beta, x>``
+    besides, and the even part of the activation, ``a(z) - h z``, in place of a: where a(z) - a(-z) = 2 h z (a ReLU:
+    h = 1/2), both represent the same functions as a with a linear part, but the signs of the (w_j, b_j) no longer
+    matter, so that descent is not caught where a unit points the wrong way. It returns to the network by `oriented`.
 
     The solvers see one vector theta: (w_j, b_j) of each unit in the coordinates of `whitening`; then (beta, c), or c;
     then the v_j if they are free. y is in units of its root mean square t, and weights in units in which all are of
@@ -49,6 +51,8 @@ class OneHiddenLayer:
     fit_intercept : bool, default=True
         Whether there are b and c.
     alpha : float, default=0.0
+    ratio : float, default=1.0
+        q.
     target_scale : float, default=1.0
         t.
     positive : bool, default=False
@@ -66,7 +70,7 @@ class OneHiddenLayer:
         self.rows, self.activation, self.whitening = rows, activation, whitening
         self.output, self.n_hidden = np.asarray(output, dtype=np.float64), len(output)
         self._options = options
-        self.fit_intercept, self.alpha, self.target_scale, self.positive, *rest = (
+        self.fit_intercept, self.alpha, self.ratio, self.target_scale, self.positive, *rest = (
             options.get(name, default) for name, default in DEFAULTS.items()
         )
         self.relaxed, self.smoothing, self.gauss_newton = rest
@@ -234,7 +238,7 @@ class OneHiddenLayer:
     def _decays(self):
         """Alpha in the units of hidden and output weights."""
         t = self.target_scale
-        return self.alpha * (self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
+        return self.alpha * (self.ratio * self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
 
     def _penalty_terms(self, theta):
         hidden, head, v = self.unpack(theta)
@@ -244,11 +248,10 @@ class OneHiddenLayer:
         value = (scale[0] * np.sum(hidden * SW) + scale[1] * (v @ v)) / 2
         return value, self.pack(scale[0] * SW, np.zeros_like(head), scale[1] * self._output_signs(theta) * v)
 
-    def metric(self, theta):
-        """Return, as a function, the inverse of the Gauss-Newton matrix of independent white inputs; one pass.
+    def slope_moments(self, theta):
+        """Return ``E[D D']``, ``D_j = v_j a'(z_j)``, with a row of ones where the network is relaxed, and ``E[a a']``.
 
-        Were derivatives of the units independent of the white x, the Gauss-Newton matrix would be the Kronecker product
-        of ``E[D D']``, ``D_j = v_j a'(z_j)``, and the identity. The penalty adds its mean curvature.
+        The latter, ``a_j = a(z_j)``, is 0 where the outputs are fixed. One pass.
         """
 
         def f(X, y, s, W, b, c, v):
@@ -258,7 +261,15 @@ class OneHiddenLayer:
             by_output = ((value * s) @ value.T).astype(np.float64) if self.free_output else 0.0
             return ((D * s) @ D.T).astype(np.float64), by_output
 
-        A, A_v = self.rows.sum(f, *self._stacked(theta))
+        return self.rows.sum(f, *self._stacked(theta))
+
+    def metric(self, theta):
+        """Return, as a function, the inverse of the Gauss-Newton matrix of independent white inputs; one pass.
+
+        Were derivatives of the units independent of the white x, the Gauss-Newton matrix would be the Kronecker product
+        of ``E[D D']`` (`slope_moments`) and the identity. The penalty adds its mean curvature.
+        """
+        A, A_v = self.slope_moments(theta)
         if self.alpha > 0:
             mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
             A += self._decays[0] * mean_variance * np.diag(np.arange(len(A)) < self.n_hidden)
@@ -322,6 +333,30 @@ class OneHiddenLayer:
             return moved + self._penalty_terms(direction)[1] if self.alpha > 0 else moved
 
         return product
+
+    def degrees_of_freedom(self, theta):
+        """Return the trace of the Gauss-Newton smoother, as if x were independent of the slopes of the units; one pass.
+
+        Then its matrix is the Kronecker product of `metric`, and the trace
+        ``1 + sum_ij a_i s_j / (a_i s_j + alpha)``, a the eigenvalues of ``E[D D']`` and s those of the covariance in
+        units in which S = I, and one for the bias, which counts as if it were penalised. Where lengths of units and
+        outputs are not one and the same, ``tr A_v (A_v + alpha I)^-1`` besides, ``A_v = E[a a']``. Without alpha it is
+        the number of weights.
+        """
+        if self.alpha == 0:
+            return float(self.n_weights)
+        A, A_v = self.slope_moments(theta)
+        penalties = np.linalg.eigvalsh(self.whitening.variances)[-self.whitening.rank :] if self.whitening.rank else []
+        variances = np.append(1 / np.maximum(penalties, np.finfo(float).tiny), np.ones(int(self.fit_intercept)))
+        hidden_decay, output_decay = self._decays
+        total = spectral_degrees_of_freedom(np.linalg.eigvalsh(A), variances, hidden_decay) + self.fit_intercept
+        if self.activation.homogeneity is None:
+            total += spectral_degrees_of_freedom(np.linalg.eigvalsh(A_v), np.ones(1), output_decay)
+        return total
+
+    def mean_square(self, theta, objective):
+        """Return the mean squared residual of a theta with this objective."""
+        return 2 * max(objective - (self._penalty_terms(theta)[0] if self.alpha > 0 else 0.0), 0.0)
 
     def residual_second_moment(self, theta):
         """Return ``E[r (x~ x~' - I)]``, r the residual: what one more unit could explain; one pass."""

@@ -53,6 +53,25 @@ class Weights:
         ).homogeneous(activation)
 
 
+def averaged(parts, shares, activation):
+    """Return the network that is the weighted mean of networks: all their units.
+
+    Parameters
+    ----------
+    parts : list of Weights
+    shares : array-like of shape (len(parts),)
+        Positive, in sum one.
+    activation : Activation
+    """
+    total = Weights(
+        np.vstack([part.hidden for part in parts]),
+        np.concatenate([part.hidden_bias for part in parts]),
+        np.concatenate([share * part.output for share, part in zip(shares, parts, strict=True)]),
+        float(sum(share * part.output_bias for share, part in zip(shares, parts, strict=True))),
+    )
+    return total.homogeneous(activation)
+
+
 def typical_sizes(activation, n_units):
     """Return |w| and |v| of so many independent units that together vary by one where the inputs are white.
 

@@ -1,0 +1,163 @@
+"""Paths of decreasing weight decay, the networks on them judged by generalised cross-validation, and their average."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skrelu.criteria import generalised_cross_validation
+from skrelu.networks.weights import Weights
+from skrelu.solvers.descent import Descent
+from skrelu.solvers.hidden_layer import balanced
+from skrelu.solvers.quasi_newton import quasi_newton
+
+# Of weight decays with y in units of its standard deviation. All of this section was chosen on the tuning half of the
+# real tables in `examples/benchmarks/tables.py`.
+FIRST, FACTOR, LAST = 0.2, 1.6, 1e-3
+LEAST = 1e-8  # to which a path goes on for as long as the criterion falls
+WIDTH = 12  # units where their number is free: fewer miss structure, twice as many predict worse
+N_PATHS = 3
+START_SIZE = 0.3  # of the random weights at the start
+ITERATIONS = 100  # at most, for each decay
+WINDOW, STALL = 10, 1e-2  # a stage ends when the objective has fallen by less than this share in so many iterations
+BEYOND = 150.0  # a path ends where n times the logarithm of the criterion is so far above its lowest value
+TEMPERATURE = 0.06  # networks count by the criterion to the power of minus n times half of this
+LEAST_COUNT = 1e-2  # what is taken from these shares of the average, so that those of most networks are zero
+
+
+@dataclass
+class Path:
+    """Networks of decreasing weight decay, each the start of the next.
+
+    Attributes
+    ----------
+    networks : list of OneHiddenLayer
+    thetas : list of ndarray
+    criteria : list of float
+        In units of the variance of y, and above rounding.
+    objectives : list of float
+        Of all iterations, in units of the variance of y.
+    stop_reason : str
+        Not empty if the path was stopped from outside.
+    """
+
+    networks: list = field(default_factory=list)
+    thetas: list = field(default_factory=list)
+    criteria: list = field(default_factory=list)
+    objectives: list = field(default_factory=list)
+    stop_reason: str = ""
+
+    @property
+    def best(self):
+        """Index of the network of the lowest criterion; the first of those, and 0 if all are infinite."""
+        return int(np.argmin(self.criteria))
+
+    @property
+    def is_falling(self):
+        """Whether the criterion is lowest at the end: the path has not come to the noise."""
+        return self.best == len(self.criteria) - 1 and np.isfinite(self.criteria[-1])
+
+    @property
+    def has_passed(self):
+        """Whether the criterion has risen so far that what follows would not count."""
+        n, rise = self.networks[0].rows.weight_sum, np.log(self.criteria[-1] / min(self.criteria))
+        return bool(np.isfinite(min(self.criteria)) and n * rise > BEYOND)
+
+    def shares(self):
+        """Return what each network counts in the average, in sum one."""
+        n, criteria = self.networks[0].rows.weight_sum, np.array(self.criteria)
+        with np.errstate(over="ignore"):
+            share = (criteria / criteria[self.best]) ** (-TEMPERATURE * n / 2) if np.isfinite(min(criteria)) else None
+        if share is None:
+            return np.eye(len(criteria))[0]
+        share = np.maximum(share / share.sum() - LEAST_COUNT, 0)
+        return share / share.sum()
+
+
+def decay_path(network, weights, *, n_decays=None, max_iter, verbose=0):
+    """Return the `Path` from the `Weights` of its start.
+
+    Minimisers along a path of decreasing decay are simple first: few units, nearly linear. Stages that end early keep
+    that, and rounding does not grow in them: the same data in another order, or repeated in place of weights, give the
+    same networks to eight digits or more.
+
+    Parameters
+    ----------
+    network : OneHiddenLayer
+        With free outputs and y in units of its standard deviation (`path_network`).
+    weights : Weights
+    n_decays : int, optional
+        Number of decays; None: as the criterion tells.
+    max_iter : int
+        Largest number of iterations.
+    """
+    path, relative, left = Path(), FIRST, max_iter
+    network = network.variant(weights.output)
+    theta = network.parameters(weights)
+    while True:
+        stage = network.variant(alpha=decay_in_user_units(network, relative))
+        options = {"max_iter": min(ITERATIONS, max(left, 1)), "verbose": verbose}
+        descent = Descent(theta).followed_by(_early_stopped, stage, **options)
+        theta, left = descent.theta, left - len(descent.loss_curve)
+        objective = descent.objective if np.isfinite(descent.objective) else stage.value_and_gradient(theta)[0]
+        error = generalised_cross_validation(
+            stage.mean_square(theta, objective), stage.degrees_of_freedom(theta), network.rows.weight_sum
+        )
+        path.networks.append(stage)
+        path.thetas.append(theta)
+        path.criteria.append(max(error, float(np.finfo(network.rows.dtype).eps) ** 2))
+        path.objectives += descent.loss_curve
+        path.stop_reason = descent.stop_reason if descent.interrupted else ""
+        relative /= FACTOR
+        at_end = path.has_passed or relative < (LEAST if path.is_falling else LAST)
+        if path.stop_reason or (at_end if n_decays is None else len(path.thetas) == n_decays):
+            return path
+
+
+def _early_stopped(network, theta):
+    """Yield the iterates of `quasi_newton` for as long as they lower the objective by `STALL` in `WINDOW` of them."""
+    values = []
+    for step in quasi_newton(network, theta):
+        values.append(step.objective)
+        slow = len(values) > WINDOW and values[-1 - WINDOW] - values[-1] < STALL * values[-1]
+        yield step._replace(finished="the objective falls slowly") if slow and not step.finished else step
+
+
+def path_network(network):
+    """Return the network of paths: free outputs, y in units of its standard deviation.
+
+    Where an activation is not homogeneous, weight decay on the w_j counts in these units, too: with y, the v_j grow,
+    but w_j does not.
+    """
+    rows = network.rows
+    scale = rows.target_scale(center=rows.dtype.type(_mean(network)))
+    ratio = scale if network.activation.homogeneity is None else 1.0
+    return network.variant(free_output=True, target_scale=scale, ratio=ratio)
+
+
+def _mean(network):
+    """Return the mean of y, 0 without intercept."""
+    return network.rows.sum(lambda X, y, s: (float(s @ y),))[0] if network.fit_intercept else 0.0
+
+
+def decay_in_user_units(network, relative):
+    """Return the alpha that counts as `relative` with y in units of its standard deviation."""
+    return relative / network.variant(alpha=1.0)._decays[1]
+
+
+def random_path_start(network, rng):
+    """Return `Weights` of small units, isotropic in standardised columns, outputs of alternating signs; two passes."""
+    network, k = path_network(network), network.n_hidden
+    deviations = network.whitening.deviations
+    deviations = np.where(deviations > 0, deviations, np.inf)
+    hidden = rng.standard_normal((k, len(deviations))) / max(network.whitening.rank, 1) ** 0.5 / deviations
+    signs = np.ones(k) if network.positive else np.where(np.arange(k) % 2 == 0, -1.0, 1.0)
+    unit = START_SIZE * network._hidden_unit
+    bias = -unit * hidden @ network.whitening.center
+    return Weights(unit * hidden, bias, START_SIZE * network._output_unit * signs, _mean(network))
+
+
+def given_path_start(network, weights):
+    """Return the `Weights` of a user's start, of homogeneous units with outputs as large as their weights."""
+    fixed = network.variant(weights.output, free_output=network.activation.homogeneity is None)
+    network = network.variant(weights.output)
+    return network.weights(balanced(network, fixed.parameters(weights)))
