@@ -31,10 +31,13 @@ def main(argv=None) -> int:
     except KeyboardInterrupt:
         complain("error", "interrupted")
         return 130
-    except BrokenPipeError:
+    except OSError as error:  # of stdout: those of files are complained about where they happen
         # What is still buffered would raise again when the interpreter closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        if isinstance(error, BrokenPipeError):
+            return 141
+        complain("error", f"cannot print: {error.strerror}")
+        return 2
 
 
 def _run(argv):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import skrelu
 from skrelu.__main__ import main
 from skrelu._cli import compare as compare_module
 from skrelu._cli import models
-from skrelu._cli.crossval import FoldResult, make_folds, rank
+from skrelu._cli.crossval import FoldResult, rank
 from skrelu._cli.demo import EXPERIMENTS
+from skrelu._cli.folds import make_folds
 from skrelu._cli.tables import diabetes, read_csv
 
 FAST = ["--models", "ridge,lasso"]
@@ -121,12 +123,6 @@ def test_same_seed_same_scores(tmp_path):
 def test_jobs_do_not_change_the_scores(tmp_path):
     (_, alone), (_, together) = (run_json(tmp_path, *FAST, "--jobs", jobs) for jobs in "12")
     assert r2(alone) == r2(together)
-
-
-def test_plot(tmp_path, mixed):
-    path = tmp_path / "out.png"
-    assert main(["compare", mixed, "--models", "mean,ridge", "--plot", str(path)]) == 0
-    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_our_estimators(tmp_path):
@@ -287,21 +283,26 @@ class Broken(RegressorMixin, BaseEstimator):
 
 def test_a_failing_model_does_not_stop_the_others(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(models.MODELS, "broken", lambda seed: Broken(RuntimeError("no luck\nat all")))
-    path = tmp_path / "out.png"
-    status, content = run_json(tmp_path, "--models", "broken,ridge", "--plot", str(path))
+    picture, model = tmp_path / "out.png", tmp_path / "out.skops"
+    outputs = ["--plot", str(picture), "--save", str(model)]
+    status, content = run_json(tmp_path, "--models", "broken,ridge", *outputs)
     out, err = capsys.readouterr()
     assert status == 1
-    assert [row.split()[0] for row in out.splitlines()[-2:]] == ["ridge", "broken"]
-    assert out.splitlines()[-1].split() == ["broken", "failed"]
+    assert [row.split()[0] for row in out.splitlines()[-3:-1]] == ["ridge", "broken"]
+    assert out.splitlines()[-2].split() == ["broken", "failed"]
+    assert out.splitlines()[-1].startswith("ridge, the first of the table")
     assert err == "skrelu: error: broken failed: RuntimeError: no luck\n"
     assert content["results"][1]["r2_mean"] is None
     assert content["results"][1]["error"] == "RuntimeError: no luck"
-    assert path.exists()
+    assert picture.exists()
+    assert model.exists()
 
 
 def test_all_models_fail(monkeypatch, tmp_path):
     monkeypatch.setitem(models.MODELS, "broken", lambda seed: Broken(RuntimeError()))
-    assert main(["compare", "--models", "broken", "--plot", str(tmp_path / "out.png")]) == 1
+    outputs = ["--plot", str(tmp_path / "out.png"), "--save", str(tmp_path / "out.skops")]
+    assert main(["compare", "--models", "broken", *outputs]) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 class Diverging(LinearRegression):
@@ -350,7 +351,7 @@ class Uninstalled:
 @pytest.fixture
 def bare(monkeypatch):
     """Let the packages of the extra look as if they were not installed."""
-    packages = ("rich", "pandas", "matplotlib")
+    packages = ("rich", "pandas", "matplotlib", "skops")
     for name in [name for name in sys.modules if name.split(".")[0] in packages]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Uninstalled(packages), *sys.meta_path])
@@ -368,10 +369,18 @@ def test_without_the_extra(monkeypatch, capsys, mixed, terminal):
 
 
 @pytest.mark.usefixtures("bare")
-def test_plot_without_matplotlib(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "package"),
+    [
+        (["compare", "--plot", "out.png"], "--plot needs matplotlib"),
+        (["compare", "--save", "out.skops"], "--save needs skops"),
+        (["predict", "model.skops", "table.csv"], "predict needs skops"),
+    ],
+)
+def test_what_needs_the_extra(monkeypatch, capsys, arguments, package):
     monkeypatch.setattr(compare_module, "cross_validate", None)
-    assert main(["compare", "--plot", str(tmp_path / "out.png")]) == 2
-    assert capsys.readouterr().err == 'skrelu: error: --plot needs matplotlib: pip install "skrelu[cli]"\n'
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f'skrelu: error: {package}: pip install "skrelu[cli]"\n'
 
 
 def test_rich_table_and_progress_on_a_terminal(monkeypatch, capsys):
@@ -441,6 +450,14 @@ def test_bad_table(write, capsys, content, message):
         (["compare", "--json", "no-such-folder/out.json"], "--json: there is no folder no-such-folder"),
         (["compare", "--json", "."], "--json: . is a folder"),
         (["compare", "--plot", "out.csv"], "--plot: out.csv must end in one of"),
+        (["compare", "--save", "."], "--save: . is a folder"),
+        (["compare", "--json", "out.x", "--save", "./out.x"], "--save: ./out.x is the file of --json itself"),
+        (["compare", "--groups", "sexe"], "diabetes has no column 'sexe'; did you mean 'sex'?"),
+        (["compare", "--time", "week"], "diabetes has no column 'week'; it has 'age'"),
+        (["compare", "--groups", "sex", "--time", "age"], "--time: not allowed with argument --groups"),
+        (["compare", "--groups", "target"], "'target' is the target, it cannot decide the folds too"),
+        (["compare", "--groups", "sex", "--cv", "3"], "number of groups of 'sex', 2, got 3"),
+        (["compare", "--time", "sex"], "2 different values of 'sex': at least 4 are needed"),
         (["compare", "--colour"], "unrecognized arguments: --colour"),
         (["compare", "a.csv", "b.csv"], "unrecognized arguments: b.csv"),
         (["collect"], "invalid choice: 'collect'"),
@@ -452,9 +469,12 @@ def test_bad_arguments(monkeypatch, capsys, arguments, message):
     assert_refused(capsys, arguments, message)
 
 
-def test_the_table_is_never_overwritten(write, capsys):
+@pytest.mark.parametrize("option", ["--json", "--save"])
+def test_the_table_is_never_overwritten(write, capsys, tmp_path, option):
     path = write("x,y\n1,2\n2,3\n3,4\n")
-    assert_refused(capsys, ["compare", path, "--json", path], "is the table itself")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert_refused(capsys, ["compare", path, option, str(link)], "is the table itself")
 
 
 # The program
@@ -465,7 +485,9 @@ def test_no_command_prints_help(capsys):
     assert "compare" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([command, "--help"] for command in ("compare", "predict", "demo"))]
+)
 def test_help(capsys, arguments):
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("usage: skrelu")
@@ -480,6 +502,14 @@ def test_help_names_every_model(capsys):
 def test_version_of_the_module():
     run = subprocess.run([sys.executable, "-m", "skrelu", "--version"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, f"skrelu {skrelu.__version__}\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_behind_stdout():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "skrelu", "compare", "--models", "mean"]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stderr) == (2, "skrelu: error: cannot print: No space left on device\n")
 
 
 def test_a_closed_pipe_is_silent():

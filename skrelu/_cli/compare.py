@@ -1,20 +1,21 @@
-"""``skrelu compare``: cross-validate, print the ranked table, write the plot and the JSON file."""
+"""``skrelu compare``: cross-validate, print the ranked table, write the plot, the JSON file and the best model."""
 
 import json
 import math
-import os
 import platform
-from pathlib import Path
 
 import numpy as np
 import scipy
 import sklearn
 
 import skrelu
-from skrelu._cli import plot
-from skrelu._cli.console import InputError, complain, count, print_table, progress, say
-from skrelu._cli.crossval import cross_validate, make_folds, rank
+from skrelu._cli import outputs, plot, saved
+from skrelu._cli.console import complain, count, print_table, progress, say
+from skrelu._cli.crossval import cross_validate, fit_fold, rank
+from skrelu._cli.effects import find_effects
+from skrelu._cli.folds import make_folds
 from skrelu._cli.models import OURS, default_names, parse_names
+from skrelu._cli.plot_effects import EffectsOfModel
 from skrelu._cli.tables import diabetes, read_csv
 
 HEADER = ("model", "R2 mean", "R2 std", "fit seconds per fold")
@@ -23,42 +24,56 @@ HEADER = ("model", "R2 mean", "R2 std", "fit seconds per fold")
 def compare(arguments):
     """Run the command and return its exit status; everything that can be refused is refused before the first fit."""
     names = parse_names(arguments.models)
-    for option in ("json", "plot"):
-        _check_output(f"--{option}", getattr(arguments, option), arguments.table)
+    outputs.check(arguments, ("json", "plot", "save"), {"the table": arguments.table})
     if arguments.plot is not None:
         plot.check(arguments.plot)
-    table = diabetes(arguments.target) if arguments.table is None else read_csv(arguments.table, arguments.target)
-    table, folds, fold_notes = make_folds(table, arguments.cv, arguments.seed)
-    model_notes = []
+    if arguments.save is not None:
+        saved.check("--save")
+    table, folds, notes = _read(arguments)
     if names is None:
         names, model_notes = default_names(len(table.y))
-    for note in (*table.notes, *fold_notes, *model_notes):
+        notes += model_notes
+    for note in notes:
         complain("note", note)
 
     results, interrupted = _run(table, folds, names, arguments)
     scores = rank(table, folds, results)
-    title = _title(table, folds)
+    title = _title(table, folds, arguments)
     if scores:
         _print_scores(title, scores, len(folds))
     if interrupted:
         complain("error", f"interrupted: {len(scores)} of {len(names)} models finished")
         return 130
     if arguments.json is not None:
-        _write_json(arguments.json, table, folds, arguments.seed, scores)
+        outputs.write(arguments.json, _json(table, folds, arguments, scores))
     succeeded = [score for score in scores if score.error is None]
     if arguments.plot is not None and succeeded:
-        _write(arguments.plot, lambda path: plot.draw(path, title, succeeded, OURS))
-    return 0 if len(succeeded) == len(scores) else 1
+        effects = _effects(table, folds, succeeded, results, arguments.seed)
+        outputs.write(arguments.plot, plot.draw(arguments.plot, title, succeeded, OURS, effects))
+    is_saved = arguments.save is None or (bool(succeeded) and _save(table, succeeded[0].model, arguments))
+    return 0 if is_saved and len(succeeded) == len(scores) else 1
+
+
+def _read(arguments):
+    """Return the table, the folds and a list of notes."""
+    aside = [name for name in (arguments.groups, arguments.time) if name is not None]
+    if arguments.table is None:
+        table = diabetes(arguments.target, aside)
+    else:
+        table = read_csv(arguments.table, arguments.target, aside)
+    table, folds, notes = make_folds(table, arguments.cv, arguments.seed, arguments.groups, arguments.time)
+    return table, folds, [*table.notes, *notes]
 
 
 def _run(table, folds, names, arguments):
     """Return the results of all folds, or of those that were done when the user interrupted, and whether he did."""
     results = []
     running = [name for name in names for _ in folds]
+    keep = OURS if arguments.plot is not None else ()
     try:
         with progress(len(running)) as report:
             report(0, running[0])
-            for result in cross_validate(table, folds, names, arguments.seed, arguments.jobs):
+            for result in cross_validate(table, folds, names, arguments.seed, arguments.jobs, keep):
                 results.append(result)
                 report(len(results), running[min(len(results), len(running) - 1)])
     except KeyboardInterrupt:
@@ -66,29 +81,43 @@ def _run(table, folds, names, arguments):
     return results, False
 
 
-def _check_output(option, path, table):
-    """Refuse a path that cannot be written, or that is the table itself."""
-    if path is None:
-        return
-    target = Path(path)
-    folder = target.parent
-    if target.is_dir():
-        raise InputError(f"{option}: {path} is a folder")
-    if not folder.is_dir():
-        raise InputError(f"{option}: there is no folder {folder}")
-    if not os.access(target if target.exists() else folder, os.W_OK):
-        raise InputError(f"{option}: no permission to write {path}")
-    if table is not None and target.exists() and Path(table).exists() and target.samefile(table):
-        raise InputError(f"{option}: {path} is the table itself")
+def _effects(table, folds, scores, results, seed):
+    """Return the effects of the best of ours, None if there is none of ours."""
+    best = next((score.model for score in scores if score.model in OURS), None)
+    if best is None:
+        return None
+    fitted = [result.fitted for result in results if result.model == best]
+    with progress(len(table.names)) as report:
+        found = find_effects(table, folds, fitted, seed, lambda n, column: report(n, f"effect of {column}"))
+    return EffectsOfModel(best, found, table.target, float(np.mean(table.y)))
 
 
-def _title(table, folds):
+def _save(table, name, arguments):
+    """Fit a model to all rows, save it, and return whether that worked."""
+    rows = np.arange(len(table.y))
+    with progress(1) as report:
+        report(0, f"{name} on all rows")
+        result = fit_fold(name, table, rows, rows, arguments.seed, keep=True)
+    if result.error is not None:
+        complain("error", f"{name} failed on all rows, nothing is saved: {result.error}")
+        return False
+    outputs.write(arguments.save, saved.dump(name, result.fitted, table))
+    say(f"{name}, the first of the table, fitted on all {len(rows)} rows, is saved as {arguments.save}")
+    return True
+
+
+def _title(table, folds, arguments):
     kinds = [f"{len(table.numeric)} numeric", f"{len(table.categorical)} categorical"]
     if table.n_constant:
         kinds.append(f"{table.n_constant} constant, left out")
+    folded = f"{len(folds)} folds"
+    if arguments.groups is not None:
+        folded += f" of whole groups of {arguments.groups!r}"
+    elif arguments.time is not None:
+        folded += f" tested on later {arguments.time!r}"
     return (
         f"{table.name}: {len(table.y)} rows, {count(table.n_columns, 'column')} ({', '.join(kinds)}), "
-        f"target {table.target!r}, {len(folds)} folds"
+        f"target {table.target!r}, {folded}"
     )
 
 
@@ -117,15 +146,8 @@ def _number(value):
     return "-" if math.isnan(value) else f"{value:.4f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
-def _write(path, writer):
-    try:
-        writer(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _write_json(path, table, folds, seed, scores):
-    """Write the results as strict JSON: what is not a finite number is null."""
+def _json(table, folds, arguments, scores):
+    """Return the results as strict JSON: what is not a finite number is null."""
     content = {
         "table": table.name,
         "n_rows": len(table.y),
@@ -134,8 +156,10 @@ def _write_json(path, table, folds, seed, scores):
         "n_categorical": len(table.categorical),
         "n_constant": table.n_constant,
         "target": table.target,
+        "groups": arguments.groups,
+        "time": arguments.time,
         "cv": len(folds),
-        "seed": seed,
+        "seed": arguments.seed,
         "results": [_as_json(score) for score in scores],
         "versions": {
             "python": platform.python_version(),
@@ -145,8 +169,7 @@ def _write_json(path, table, folds, seed, scores):
             "scikit-learn": sklearn.__version__,
         },
     }
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    _write(path, lambda path: Path(path).write_text(text, encoding="utf-8"))
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _as_json(score):

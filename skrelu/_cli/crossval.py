@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
-from skrelu._cli.console import InputError, one_line
+from skrelu._cli.console import one_line
+from skrelu._cli.folds import scored_by_fold
 from skrelu._cli.models import build_pipeline
-
-DEFAULT_FOLDS = 5
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One model on one fold: its predictions of the test rows, or the error that it raised."""
+    """One model on one fold: its predictions of the test rows, or the error that it raised; the fitted one if kept."""
 
     model: str
     prediction: np.ndarray | None
@@ -26,6 +25,7 @@ class FoldResult:
     error: str | None
     converged: bool
     warnings: tuple
+    fitted: Pipeline | None = None
 
 
 @dataclass(frozen=True)
@@ -42,41 +42,15 @@ class Score:
     warnings: tuple = ()
 
 
-def make_folds(table, n_folds, seed):
-    """Return the table with its rows shuffled, its folds as (train, test) pairs, and a list of notes.
-
-    The rows are shuffled before they are split, not the folds drawn from ordered rows: inner cross-validations cut
-    the training rows where they lie, and a file is often sorted by its target.
-    """
-    n_rows, notes = len(table.y), []
-    if n_folds is None:
-        n_folds = min(DEFAULT_FOLDS, n_rows)
-        if n_folds < DEFAULT_FOLDS:
-            notes.append(f"{n_rows} rows: {n_folds} folds instead of {DEFAULT_FOLDS}")
-    elif n_folds > n_rows:
-        raise InputError(f"--cv must not exceed the number of rows, {n_rows}, got {n_folds}")
-    order = np.random.RandomState(seed).permutation(n_rows)
-    shuffled = type(table)(**{**vars(table), "X": table.X[order], "y": table.y[order]})
-    folds = list(KFold(n_folds).split(shuffled.y))
-    if not scored_by_fold(shuffled.y, folds):
-        notes.append("a test fold has one target value only: R2 is that of all held-out predictions together")
-    return shuffled, folds, notes
-
-
-def scored_by_fold(y, folds):
-    """Whether R2 is defined on every test fold: at least two rows, and not all of one target value."""
-    return all(np.ptp(y[test]) > 0 for _, test in folds)
-
-
-def cross_validate(table, folds, names, seed, n_jobs):
-    """Yield a `FoldResult` for each model and fold, models outermost, in order."""
-    tasks = (delayed(fit_fold)(name, table, train, test, seed) for name in names for train, test in folds)
+def cross_validate(table, folds, names, seed, n_jobs, keep=()):
+    """Yield a `FoldResult` for each model and fold, models outermost, in order; those named in `keep` stay fitted."""
+    tasks = (delayed(fit_fold)(name, table, train, test, seed, name in keep) for name in names for train, test in folds)
     return Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
 
 
-def fit_fold(name, table, train, test, seed):
+def fit_fold(name, table, train, test, seed, keep=False):
     """Fit one model on the training rows and predict the test rows; an error becomes part of the result."""
-    prediction, error = None, None
+    model, prediction, error = None, None, None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         start = time.perf_counter()
@@ -98,7 +72,7 @@ def fit_fold(name, table, train, test, seed):
         for (category, message), excused in zip(messages, convergence, strict=True)
         if not excused
     )
-    return FoldResult(name, prediction, seconds, error, not any(convergence), others)
+    return FoldResult(name, prediction, seconds, error, not any(convergence), others, model if keep else None)
 
 
 def _first_line(failure):

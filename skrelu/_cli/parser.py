@@ -7,6 +7,7 @@ from skrelu._cli.compare import compare
 from skrelu._cli.console import InputError
 from skrelu._cli.demo import demo
 from skrelu._cli.models import MODELS
+from skrelu._cli.predict import predict
 
 COMPARE_HELP = f"""\
 Cross-validate the estimators of skrelu beside standard regressors on one table, and print them ranked by R2.
@@ -17,13 +18,31 @@ categorical; with semicolons, 1,5 is a number too. Inside each fold, numeric col
 (and an indicator of what was missing) and standardised; categories are one-hot encoded, the rarer ones together.
 Constant columns and rows without target are left out. Without a table: the diabetes data of scikit-learn.
 
+Rows are held out at random, unless a column says better: with --groups, rows that share its value (a patient, a
+machine) are held out together; with --time, each fold is tested on rows later than all it was trained on. That column
+is no feature.
+
 Models: {", ".join(MODELS)}."""
 
 COMPARE_EXAMPLES = """\
 examples:
   skrelu compare
   skrelu compare houses.csv --target price --plot houses.png
-  skrelu compare houses.csv --models ridge,boosting,projected-relu-cv --cv 10 --jobs 4"""
+  skrelu compare houses.csv --models ridge,boosting,projected-relu-cv --cv 10 --jobs 4
+  skrelu compare visits.csv --target score --groups patient
+  skrelu compare sales.csv --target units --time week --save sales.skops"""
+
+PREDICT_HELP = """\
+Predict the rows of a table with a model that skrelu compare --save wrote, and print the predictions as CSV.
+
+The table is read as by skrelu compare; it needs the columns of the model, in any order, and may have others. Missing
+cells and categories not seen before are fine. The model is a file of skops (needs skops): no code in it is run, and
+one with a type that is unknown here is refused as a whole."""
+
+PREDICT_EXAMPLES = """\
+examples:
+  skrelu predict sales.skops next.csv
+  skrelu predict sales.skops next.csv --output predicted.csv"""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -45,6 +64,7 @@ def build_parser():
     parser.add_argument("--version", action="version", version=f"skrelu {skrelu.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_compare(commands)
+    _add_predict(commands)
     _add_demo(commands)
     return parser
 
@@ -59,18 +79,49 @@ def _add_compare(commands):
         allow_abbrev=False,
     )
     parser.add_argument("table", nargs="?", metavar="table.csv", help="the table (default: the diabetes data)")
-    parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one left)")
     parser.add_argument(
-        "--cv", type=_integer(2), metavar="K", help="number of folds (default: 5, or as many as there are rows)"
+        "--cv", type=_integer(2), metavar="K", help="number of folds (default: 5, or as many as there can be)"
+    )
+    held_out = parser.add_mutually_exclusive_group()
+    held_out.add_argument("--groups", metavar="COLUMN", help="hold out rows with equal cells of this column together")
+    held_out.add_argument(
+        "--time", metavar="COLUMN", help="test on later rows only, by this column of numbers or ISO dates (2024-01-31)"
     )
     parser.add_argument("--models", default="all", metavar="A,B", help="names of models, or all (default)")
-    parser.add_argument("--plot", metavar="out.png", help="draw the scores of each fold (needs matplotlib)")
+    parser.add_argument(
+        "--plot",
+        metavar="out.png",
+        help="draw the scores of each fold, and what the best of our models makes of the columns that it needs most "
+        "(needs matplotlib)",
+    )
     parser.add_argument("--json", metavar="out.json", help="write the results as JSON")
+    parser.add_argument(
+        "--save", metavar="model.skops", help="fit the first of the table on all rows, and save it (needs skops)"
+    )
     _add_seed(parser, "of the folds and the models")
     parser.add_argument(
         "--jobs", type=_jobs, default=1, metavar="N", help="fits at the same time; -1: one a core (default: 1)"
     )
     parser.set_defaults(run=compare)
+
+
+def _add_predict(commands):
+    parser = commands.add_parser(
+        "predict",
+        help="predict the rows of a table with a saved model",
+        description=PREDICT_HELP,
+        epilog=PREDICT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="model.skops", help="a model that skrelu compare --save wrote")
+    parser.add_argument("table", metavar="new.csv", help="the table; it need not have the target")
+    parser.add_argument("--output", metavar="out.csv", help="write to this file (default: print)")
+    parser.add_argument(
+        "--std", action="store_true", help="print a second column, the standard deviation of each prediction"
+    )
+    parser.set_defaults(run=predict)
 
 
 def _add_demo(commands):

@@ -1,5 +1,7 @@
-"""The picture of a comparison: one line per model, a point per fold, a large one for the mean."""
+"""The picture of a comparison: the scores of all models, and below them what the best of ours makes of the columns."""
 
+import io
+import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skrelu._cli.console import InputError
+from skrelu._cli.plot_effects import draw_effects
 
 # Vermilion and blue of Okabe and Ito: told apart with any colour vision; in grey, the marker tells.
 OURS_STYLE: dict[str, Any] = {"color": "#D55E00", "marker": "D"}
@@ -15,6 +18,8 @@ MEAN_STYLE: dict[str, Any] = {"s": 70, "edgecolors": "black", "linewidths": 0.8,
 BELOW_STYLE: dict[str, Any] = {"marker": "<"}
 # A model far worse than the mean of the target would squeeze all others into one spot.
 LOWEST_R2 = -0.5
+WIDTH = 9.0
+LETTERS_A_LINE = 100
 
 
 def check(path):
@@ -24,18 +29,51 @@ def check(path):
     except ImportError as error:
         raise InputError('--plot needs matplotlib: pip install "skrelu[cli]"') from error
     formats = FigureCanvasAgg.get_supported_filetypes()
-    if Path(path).suffix.lower().removeprefix(".") not in formats:
+    if _format(path) not in formats:
         raise InputError(f"--plot: {path} must end in one of {', '.join('.' + ending for ending in sorted(formats))}")
 
 
-def draw(path, title, scores, ours):
-    """Draw the scores, the first on top; `ours` holds the names that are told apart."""
+def _format(path):
+    return Path(path).suffix.lower().removeprefix(".")
+
+
+def draw(path, title, scores, ours, effects=None):
+    """Return the content of a picture file of the kind that the path names.
+
+    Parameters
+    ----------
+    path : str
+    title : str
+    scores : list of Score
+        The first on top.
+    ours : container of str
+        Names of models that are told apart.
+    effects : EffectsOfModel, default=None
+        Drawn below, if there are any.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.0, 2.0 + 0.4 * len(scores)))
+    heights = [2.0 + 0.4 * len(scores)] + ([effects.height] if effects is not None else [])
+    figure = Figure(figsize=(WIDTH, sum(heights)))
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     canvas = FigureCanvasAgg(figure)
+    parts = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    top = figure.add_subfigure(parts[0])
+    _draw_scores(top, scores, ours)
+    # A dollar sign in the name of a column is no formula, and a letter that the font lacks no reason for a warning.
+    lines = [textwrap.fill(line, LETTERS_A_LINE) for line in title.split(": ", 1)]
+    top.suptitle("\n".join(lines), fontsize="medium", parse_math=False)
+    if effects is not None:
+        draw_effects(figure.add_subfigure(parts[1]), effects, OURS_STYLE["color"])
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        canvas.print_figure(content, dpi=150, format=_format(path))
+    return content.getvalue()
+
+
+def _draw_scores(figure, scores, ours):
     axes = figure.add_subplot()
     styles = [OURS_STYLE if score.model in ours else PEER_STYLE for score in scores]
     for height, (score, style) in enumerate(zip(scores, styles, strict=True)):
@@ -47,11 +85,6 @@ def draw(path, title, scores, ours):
     if any(score.r2_mean < LOWEST_R2 for score in scores):
         axes.scatter([], [], label=f"mean below {LOWEST_R2}", **MEAN_STYLE | BELOW_STYLE | {"color": "white"})
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    # A dollar sign in the name of a column is no formula, and a letter that the font lacks no reason for a warning.
-    figure.suptitle(title.replace(": ", "\n", 1), fontsize="medium", parse_math=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        canvas.print_figure(path, dpi=150)
 
 
 def _draw_model(axes, height, score, style):

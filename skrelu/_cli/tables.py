@@ -1,11 +1,5 @@
-"""Any CSV file to arrays, with the standard library alone.
+"""From the columns of a file to arrays for scikit-learn."""
 
-One reader serves always: with pandas a second one would have to agree with it on what is a number and what is missing.
-"""
-
-import csv
-import difflib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +7,9 @@ import numpy as np
 from sklearn.datasets import load_diabetes
 
 from skrelu._cli.console import InputError, count
+from skrelu._cli.reading import are_numbers, known_name, listed, read_sheet, text
 
-DELIMITERS = ",;\t"
-MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
-# The squares of larger numbers overflow in the sums of every model; such cells count as infinite.
-LARGEST_NUMBER = 1e150
 MIN_ROWS = 3
-NAMES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -30,6 +20,8 @@ class Table:
     ----------
     name, target : str
         Of the file, and of the column to predict.
+    names : list of str
+        Of the columns of X.
     X : ndarray of shape (n_rows, n_features), float64 or object
         Features without the constant ones: numbers, NaN where missing; in categorical columns strings, "" where
         missing.
@@ -37,6 +29,8 @@ class Table:
         Finite target values.
     numeric, categorical : list of int
         The columns of X of each kind.
+    aside : dict of str to ndarray of shape (n_rows,)
+        Columns that are no features: those that decide which rows are held out together.
     n_constant : int
         Number of columns left out because they are constant.
     notes : list of str
@@ -45,37 +39,45 @@ class Table:
 
     name: str
     target: str
+    names: list
     X: np.ndarray
     y: np.ndarray
     numeric: list
     categorical: list
+    aside: dict
     n_constant: int
     notes: list
 
     @property
     def n_columns(self):
-        """Number of columns of the file besides the target."""
+        """Number of columns of the file besides the target and those set aside."""
         return self.X.shape[1] + self.n_constant
 
+    def reordered(self, order):
+        """Return the table with its rows in another order."""
+        aside = {name: cells[order] for name, cells in self.aside.items()}
+        return Table(**{**vars(self), "X": self.X[order], "y": self.y[order], "aside": aside})
 
-def diabetes(target=None):
+
+def diabetes(target=None, aside=()):
     """Return the diabetes data of scikit-learn, in the units of measurement."""
     data = load_diabetes(scaled=False)
     columns = dict(zip(data.feature_names, data.data.T, strict=True)) | {"target": data.target}
-    return _make_table("diabetes", columns, target or "target", [])
+    target = known_name("diabetes", list(columns), target or "target")
+    return _make_table("diabetes", columns, target, aside, [])
 
 
-def read_csv(path, target=None):
+def read_csv(path, target=None, aside=()):
     """Read a table with column names in the first line.
 
     Parameters
     ----------
     path : str
-        A file in UTF-8, with or without byte order mark, separated by commas, semicolons or tabs: the one that splits
-        the first line into most names. Other encodings are refused, as one that accepts every byte (latin-1) would
-        read any file, silently wrong.
+        The file; `reading.read_sheet` says what it may be.
     target : str, default=None
-        The column to predict; None takes the last one.
+        The column to predict; None takes the last one that is not set aside.
+    aside : sequence of str, default=()
+        Columns that are no features.
 
     Returns
     -------
@@ -85,152 +87,62 @@ def read_csv(path, target=None):
     Raises
     ------
     InputError
-        If the file cannot be read, its rows have unequal lengths, a column name is empty or repeated, the target is
-        unknown, not numeric or constant, or too few rows or no features remain.
+        If the file cannot be read, the target or a column to set aside is unknown, the target is not numeric or
+        constant, or too few rows or no features remain.
     """
-    text = _read_text(path)
-    delimiter = _sniff(path, text)
-    records = _records(path, text, delimiter)
-    _, header = next(records, (0, None))
-    if header is None:
-        raise InputError(f"{path} is empty")
-    names = [name.strip() for name in header]
-    _check_names(path, names)
-    target, notes = _choose_target(path, names, target)
-
-    lines, rows = [], []
-    for line, row in records:
-        if len(row) != len(names):
-            raise InputError(f"{path}, line {line}: {len(row)} fields, but the first line names {len(names)} columns")
-        lines.append(line)
-        rows.append(row)
-    if len(rows) < MIN_ROWS:
-        raise InputError(f"{path} has {count(len(rows), 'row')} below the column names, at least {MIN_ROWS} are needed")
-    decimal_comma = delimiter == ";"
-    columns = {name: _parse(cells, decimal_comma) for name, cells in zip(names, zip(*rows, strict=True), strict=True)}
-    if columns[target].dtype == object:
-        _refuse_target(path, target, columns[target], lines, decimal_comma)
-    return _make_table(Path(path).name, columns, target, notes)
+    sheet = read_sheet(path)
+    if len(sheet.names) == 1:
+        raise InputError(f"{path} has one column, {sheet.names[0]!r}; a target and at least one feature are needed")
+    target, notes = _choose_target(path, sheet.names, target, aside)
+    if len(sheet.lines) < MIN_ROWS:
+        rows = count(len(sheet.lines), "row")
+        raise InputError(f"{path} has {rows} below the column names, at least {MIN_ROWS} are needed")
+    columns = sheet.parsed() | {target: sheet.numbers(target, "target column")}
+    return _make_table(Path(path).name, columns, target, aside, notes)
 
 
-def _read_text(path):
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"cannot read {path!r}: {error}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        byte, line = content[error.start], content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8; save the table as UTF-8") from error
-
-
-def _records(path, text, delimiter, strict=True):
-    """Yield the line number and the fields of each record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict)
-    try:
-        for row in reader:
-            if row and row != [""]:
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error} (is a quote left open?)") from error
-
-
-def _sniff(path, text):
-    def n_names(delimiter):
-        _, header = next(_records(path, text, delimiter, strict=False), (0, []))
-        return len(header)
-
-    return max(DELIMITERS, key=n_names)
-
-
-def _check_names(path, names):
-    for position, name in enumerate(names, start=1):
-        if not name:
-            raise InputError(
-                f"{path}: column {position} of {len(names)} has no name in the first line "
-                "(an index column? give it a name or leave it out)"
-            )
-        if names.index(name) < position - 1:
-            raise InputError(f"{path}: two columns are named {name!r}")
-    if len(names) == 1:
-        raise InputError(f"{path} has one column, {names[0]!r}; a target and at least one feature are needed")
-
-
-def _choose_target(path, names, target):
+def _choose_target(path, names, target, aside):
     notes = []
-    if all(_is_number(name) for name in names):
+    if are_numbers(names):
         notes.append(f"the first line of {path} is taken as column names, and all of them are numbers")
     if target is None:
-        target = names[-1]
+        target = [name for name in names if name not in aside][-1]
         notes.append(f"no --target given: the last column, {target!r}, is the target")
-    return _known_name(path, names, target), notes
+    return known_name(path, names, target), notes
 
 
-def _known_name(path, names, target):
-    if target in names:
-        return target
-    close = difflib.get_close_matches(target, names, n=1)
-    if close:
-        raise InputError(f"{path} has no column {target!r}; did you mean {close[0]!r}?")
-    shown = ", ".join(map(repr, names[:NAMES_SHOWN])) + (", ..." if len(names) > NAMES_SHOWN else "")
-    raise InputError(f"{path} has no column {target!r}; it has {shown}")
-
-
-def _number(cell, decimal_comma=False):
-    """Return the cell as float, NaN for missing or infinite; raise ValueError if it is neither.
-
-    Underscores, which Python allows in numbers, make a code ("2024_01") and no number.
-    """
-    try:
-        value = float(cell)
-    except ValueError:
-        if cell.strip().lower() in MISSING:
-            return np.nan
-        if not (decimal_comma and cell.count(",") == 1):
-            raise
-        value = float(cell.replace(",", "."))
-    if "_" in cell:
-        raise ValueError(cell)
-    return value if abs(value) <= LARGEST_NUMBER else np.nan
-
-
-def _is_number(cell, decimal_comma=False):
-    try:
-        _number(cell, decimal_comma)
-    except ValueError:
-        return False
-    return True
-
-
-def _parse(cells, decimal_comma):
-    """Return a column as float64 if every cell is a number or missing, else as stripped strings, "" for missing."""
-    try:
-        return np.array([_number(cell, decimal_comma) for cell in cells])
-    except ValueError:
-        stripped = (cell.strip() for cell in cells)
-        return np.array(["" if cell.lower() in MISSING else cell for cell in stripped], dtype=object)
-
-
-def _refuse_target(path, target, cells, lines, decimal_comma):
-    line, cell = next(
-        (line, cell) for line, cell in zip(lines, cells, strict=True) if not _is_number(cell, decimal_comma)
-    )
-    shown = cell if len(cell) <= 40 else cell[:40] + "..."
-    raise InputError(f"{path}, line {line}: the target column {target!r} must be numeric, got {shown!r}")
-
-
-def _make_table(name, columns, target, notes):
-    columns = dict(columns)
-    y = columns.pop(_known_name(name, list(columns), target))
-    known = np.isfinite(y)
+def _make_table(name, columns, target, aside, notes):
+    for other in aside:
+        if known_name(name, list(columns), other) == target:
+            raise InputError(f"{name}: the column {other!r} is the target, it cannot decide the folds too")
+    known = np.isfinite(columns[target])
     if not known.all():
-        n_dropped = len(y) - np.count_nonzero(known)
+        n_dropped = len(known) - np.count_nonzero(known)
         notes = [*notes, f"{count(n_dropped, 'row')} without a value of the target {target!r} left out"]
-        y = y[known]
         columns = {key: column[known] for key, column in columns.items()}
+    y = columns[target]
+    _check_target(name, target, y)
+    features = {key: column for key, column in columns.items() if key != target and key not in aside}
+    varying = {key: column for key, column in features.items() if not _is_constant(column)}
+    if not varying:
+        besides = " and ".join(map(repr, (target, *aside)))
+        raise InputError(f"{name}: every column besides the target {besides} is constant")
+    is_text = np.array([column.dtype == object for column in varying.values()])
+    return Table(
+        name=name,
+        target=target,
+        names=list(varying),
+        X=np.column_stack(list(varying.values())),
+        y=y,
+        numeric=np.flatnonzero(~is_text).tolist(),
+        categorical=np.flatnonzero(is_text).tolist(),
+        aside={key: columns[key] for key in aside},
+        n_constant=len(features) - len(varying),
+        notes=notes,
+    )
+
+
+def _check_target(name, target, y):
     if len(y) < MIN_ROWS:
         raise InputError(
             f"{name}: {count(len(y), 'row')} with a value of the target {target!r}, at least {MIN_ROWS} are needed"
@@ -238,22 +150,43 @@ def _make_table(name, columns, target, notes):
     if np.all(y == y[0]):
         raise InputError(f"{name}: the target column {target!r} is constant, {y[0]:g}: nothing to predict")
 
-    varying = [column for column in columns.values() if not _is_constant(column)]
-    if not varying:
-        raise InputError(f"{name}: every column besides the target {target!r} is constant")
-    is_text = np.array([column.dtype == object for column in varying])
-    return Table(
-        name=name,
-        target=target,
-        X=np.column_stack(varying),
-        y=y,
-        numeric=np.flatnonzero(~is_text).tolist(),
-        categorical=np.flatnonzero(is_text).tolist(),
-        n_constant=len(columns) - len(varying),
-        notes=notes,
-    )
-
 
 def _is_constant(column):
     """Whether all cells are equal or all are missing; being partly missing is information."""
     return bool(np.all(column == column[0]) or (column.dtype != object and np.isnan(column).all()))
+
+
+def read_features(path, names, numeric, known=()):
+    """Read the columns that a fitted model needs.
+
+    Parameters
+    ----------
+    path : str
+        The file; `reading.read_sheet` says what it may be.
+    names : list of str
+        The columns, in the order of the result.
+    numeric : list of int
+        Which of them are numeric; the others are read as text, even if they hold numbers only.
+    known : sequence of str, default=()
+        Columns that the model does not use, and that are no surprise.
+
+    Returns
+    -------
+    X : ndarray of shape (n_rows, len(names)), float64 or object
+        As in `Table`.
+    notes : list of str
+        What the user should know about how the file was read.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or has text in a numeric one.
+    """
+    sheet = read_sheet(path)
+    lacking = [name for name in names if name not in sheet.names]
+    if lacking:
+        raise InputError(f"{path} lacks {count(len(lacking), 'column')} of the model: {listed(lacking)}")
+    surplus = [name for name in sheet.names if name not in names and name not in known]
+    notes = [f"{count(len(surplus), 'column')} not used by the model: {listed(surplus)}"] if surplus else []
+    X = [sheet.numbers(name, "column") if i in numeric else text(sheet.columns[name]) for i, name in enumerate(names)]
+    return np.column_stack(X), notes
