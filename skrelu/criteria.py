@@ -5,6 +5,7 @@ import numpy as np
 # Degrees of freedom count by this factor: those of the Gauss-Newton matrix take the pattern of active units as given,
 # which has been fitted, too. Chosen on the tuning half of the real tables in `examples/benchmarks/tables.py`.
 INFLATION = 1.2
+LEAST_SHARE = 0.02  # of the rows that the weights leave to the noise, at least, where its variance must be finite
 
 
 def generalised_cross_validation(mean_square, degrees_of_freedom, n, inflation=INFLATION):

@@ -13,6 +13,7 @@ from skrelu import activations, starts
 from skrelu._compat import Interval, StrOptions
 from skrelu.activations import Activation, get_activation
 from skrelu.base import NetworkRegressor
+from skrelu.laplace import laplace, predictive_deviations
 from skrelu.moments import hermite_moments
 from skrelu.networks import OneHiddenLayer
 from skrelu.networks.weights import Weights
@@ -55,8 +56,7 @@ class OneHiddenLayerNet(NetworkRegressor):
     Parameters
     ----------
     n_hidden : int or "auto", default="auto"
-        Number k of units. "auto": the number of values in the spectrum of the moments that noise alone would not have,
-        at least 1; then units are added for as long as the Bayesian information criterion falls.
+        Number k of units. "auto": as many as the data tell, see the Notes of `OneHiddenLayerReLU`.
     activation : str or Activation, default="softplus"
         A name of `skrelu.activations`: "softplus", "tanh", "sigmoid", "erf", "gelu", "swish", "relu", "leaky_relu" or
         "squared_relu"; or an `Activation` object, whose value and derivative suffice.
@@ -66,9 +66,10 @@ class OneHiddenLayerNet(NetworkRegressor):
         40; the others are random, with small outputs.
     output_weights : {"signed", "positive"}, default="signed"
         "positive": all v_j are positive.
-    alpha : float, default=0.0
-        Weight decay, in units of y for a homogeneous activation: see `OneHiddenLayerReLU`. For others it acts on y in
-        its own units.
+    alpha : float or "auto", default="auto"
+        Weight decay, in units of y for a homogeneous activation: see `OneHiddenLayerReLU`. For others a number acts on
+        y in its own units, and "auto" counts ``w_j' S w_j`` times the variance of y, so that its units do not matter.
+        "auto": chosen by generalised cross-validation, see the same Notes; 0 with "gd".
     solver : {"auto", "gd"}, default="auto"
         "gd": gradient descent on w, b and c with the v_j of the start.
     step_size : float or "auto", default="auto"
@@ -104,6 +105,11 @@ class OneHiddenLayerNet(NetworkRegressor):
     init_coef_ : ndarray of shape (n_hidden, n_features)
         The first start, before any descent.
     alpha_ : float
+    alphas_ : ndarray of shape (n_alphas,)
+        The weight decays tried, in decreasing order. Only with ``alpha="auto"``.
+    criterion_ : ndarray of shape (n_alphas,)
+        Generalised cross-validation of each: an estimate of the mean squared error on new rows, in the square of the
+        unit of y; infinite where the fit could interpolate any y. Only with ``alpha="auto"``.
     loss_ : float
         Half the weighted mean squared error at the returned parameters, without penalty.
     loss_curve_ : list of float
@@ -193,21 +199,29 @@ class OneHiddenLayerNet(NetworkRegressor):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Return ``output_intercept_ + sum_j output_coef_[j] a(<hidden_coef_[j], x> + hidden_intercept_[j])``.
 
         Parameters
         ----------
         X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
+        return_std : bool, default=False
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,)
+        std : ndarray of shape (n_samples,)
+            Only if `return_std`: standard deviation of the predictive distribution, of the noise, estimated from the
+            residuals, and of the weights, by a Laplace approximation in which x is independent of the slopes of units.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
         hidden = np.asarray(X @ self.hidden_coef_.T) + self.hidden_intercept_
-        return get_activation(self.activation).value(hidden) @ self.output_coef_ + self.output_intercept_
+        activation = get_activation(self.activation)
+        y = activation.value(hidden) @ self.output_coef_ + self.output_intercept_
+        if not return_std:
+            return y
+        return y, predictive_deviations(self._laplace, X, activation.derivative(hidden)).astype(y.dtype)
 
     def _fit_rows(self, rows, tasks):
         """Fit: network x start x solver."""
@@ -215,11 +229,14 @@ class OneHiddenLayerNet(NetworkRegressor):
         tasks.begin("start")
         centered = whitening(rows, centered=True)
         coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
-        assumed = self._starts_from_moments(rows, centered)
-        if assumed:
-            start, single = self._start(rows, centered, rng)
+        automatic = self.alpha == "auto" and not self._is_gd
+        normal = not automatic or least_normal_column(rows, centered)[1] <= NORMAL
+        make = partial(self._start, rows, centered, rng)
+        if normal or self._is_given(rows):
+            start, single = make()
         else:
-            start, single = random_path_start(self._network(rows, coordinates, np.ones(WIDTH)), rng), False
+            small = self._network(rows, coordinates, np.ones(self._path_width))
+            start, single = random_path_start(small, rng), False
         if not np.all(np.isfinite(start.hidden)):
             raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
         tasks.finish(lambda: self._attributes(start))
@@ -228,22 +245,20 @@ class OneHiddenLayerNet(NetworkRegressor):
             options = {"free_output": False, "gauss_newton": True}
             network = self._network(rows, unwhitened(centered), start.output, **options)
             choice = Choice(network, self._gradient_descent(network, start, tasks), network.alpha)
-        elif self.alpha == "auto":
-            make_start = None if assumed else partial(self._start, rows, centered, rng)
-            choice = self._automatic(network, start, single, rng, tasks, make_start)
+        elif automatic:
+            choice = self._automatic(network, start, single, make, rng, tasks, assumed=normal)
         else:
-            found = self._search(network, start, rng, tasks, single)
-            choice = Choice(*self._polished(*found, tasks), network.alpha)
-        self._store(rows, choice, start)
+            network, descent = self._search(network, start, rng, tasks, single)
+            choice = Choice(network, self._polished(network, descent, tasks), network.alpha)
+        self._store(rows, choice, start, coordinates)
 
-    def _starts_from_moments(self, rows, centered):
-        """Whether the start of the theorems comes first: where inputs may be normal, or where the user says of it more.
+    def _is_given(self, rows):
+        """Whether there is a single start: that of the user, or the fit before."""
+        return not isinstance(self.init, str) or self._continues(rows)
 
-        Else "auto" first looks for noise.
-        """
-        if self.alpha != "auto" or self.n_hidden != "auto" or self._is_gd or self._continues(rows):
-            return True
-        return not isinstance(self.init, str) or least_normal_column(rows, centered)[1] <= NORMAL
+    @property
+    def _path_width(self):
+        return WIDTH if self.n_hidden == "auto" else self.n_hidden
 
     def _continues(self, rows):
         """Whether the fit starts from the one before."""
@@ -296,35 +311,33 @@ class OneHiddenLayerNet(NetworkRegressor):
             verbose=self.verbose,
         )
 
-    def _automatic(self, network, start, single, rng, tasks, make_start):
+    def _automatic(self, network, start, single, make_start, rng, tasks, *, assumed):
         """Return the `Choice` of the weight decay, and of the number of units if that is free."""
-        averages = self.n_hidden == "auto" and not single
-        n_units = WIDTH if averages else network.n_hidden
-        begin = partial(tasks.proceed, "path", partial(self._attributes, start))
+        free = self.n_hidden == "auto" and not single
+
+        def small(k):
+            return partial(random_path_start, network.variant(np.ones(k)), rng)
 
         def unpenalised():
-            first = start if make_start is None else make_start()[0]
+            first = start if assumed or single else make_start()[0]
             tasks.finish(lambda: self._attributes(first))
             return self._search(network.variant(first.output), first, rng, tasks, single)
 
-        def path_start(paths):
-            return given_path_start(paths, start) if single else random_path_start(paths.variant(np.ones(n_units)), rng)
-
+        given = [partial(given_path_start, network, start)]
         choice = automatic(
             network,
             unpenalised,
-            [path_start] * (1 if single else min(N_PATHS, self.n_init)),
-            averages=averages,
-            assumed=make_start is None,
-            begin=begin,
+            given if single else [small(self._path_width)] * min(N_PATHS, self.n_init),
+            averages=free,
+            assumed=assumed,
+            begin=partial(tasks.proceed, "path", partial(self._attributes, start)),
+            probe=None if free else small(max(WIDTH, 2 * self._path_width)),
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
         tasks.finish(lambda: self._attributes(choice.network.weights(choice.descent.theta)))
-        if choice.is_average:
-            return choice
-        found = self._polished(choice.network, choice.descent, tasks)
-        return replace(choice, network=found[0], descent=found[1])
+        found = choice.descent if choice.is_average else self._polished(choice.network, choice.descent, tasks)
+        return replace(choice, descent=found)
 
     def _search(self, network, start, rng, tasks, single):
         """Return (network, descent) of the best start."""
@@ -347,11 +360,11 @@ class OneHiddenLayerNet(NetworkRegressor):
         return network, descent
 
     def _polished(self, network, descent, tasks):
-        """Return (network, descent) at the solution, to `tol`."""
+        """Return the descent to the solution, to `tol`."""
         tol = max(self.tol, 10 * float(np.finfo(network.rows.dtype).eps))
         watch = tasks.watch(self.max_iter, self._told(network))
         options = {"max_iter": self.max_iter, "verbose": self.verbose, "watch": watch}
-        return network, hidden_layer.polished(network, descent, tol=tol, **options)
+        return hidden_layer.polished(network, descent, tol=tol, **options)
 
     def _told(self, network):
         return lambda theta, n_iter: {**self._attributes(network.weights(theta)), "n_iter_": n_iter}
@@ -359,14 +372,10 @@ class OneHiddenLayerNet(NetworkRegressor):
     def _attributes(self, weights):
         """Return the fitted weights, normalised."""
         weights = weights.normalised(get_activation(self.activation), fit_intercept=self.fit_intercept)
-        return {
-            "hidden_coef_": weights.hidden,
-            "hidden_intercept_": weights.hidden_bias,
-            "output_coef_": weights.output,
-            "output_intercept_": weights.output_bias,
-        }
+        names = "hidden_coef_", "hidden_intercept_", "output_coef_", "output_intercept_"
+        return dict(zip(names, (weights.hidden, weights.hidden_bias, weights.output, weights.output_bias), strict=True))
 
-    def _store(self, rows, choice, start):
+    def _store(self, rows, choice, start, coordinates):
         network, descent = choice.network, choice.descent
         attributes = self._attributes(network.weights(descent.theta))
         spread = np.linalg.norm(attributes["hidden_coef_"] * network.whitening.deviations, axis=1)
@@ -382,6 +391,8 @@ class OneHiddenLayerNet(NetworkRegressor):
         self.loss_ = plain.value_and_gradient(descent.theta)[0] * unit * unit
         if not np.isfinite(self.loss_):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
+        weights = Weights(self.hidden_coef_, self.hidden_intercept_, self.output_coef_, self.output_intercept_)
+        self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * self.loss_)
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         undetermined = "" if choice.is_average else network.undetermined(descent.theta)

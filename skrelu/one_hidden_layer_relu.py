@@ -31,16 +31,16 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     Parameters
     ----------
     n_hidden : int or "auto", default="auto"
-        Number k of units. "auto": the number of eigenvalues of the second moment that noise alone would not have, at
-        least 1; then units are added for as long as the Bayesian information criterion falls.
+        Number k of units. "auto": as many as the data tell, see Notes.
     init : {"tensor", "random"} or array-like of shape (n_hidden, n_features), default="tensor"
         "random": directions uniform in the whitened metric, as many negative outputs as the second moment has negative
         eigenvalues. An array: the weights of the units; their outputs by least squares, biases 0. A tensor start gives
         at most rank(X) units, and at most 40; the others are small and random.
     output_weights : {"signed", "positive"}, default="signed"
         "positive": all v_j are +1.
-    alpha : float, default=0.0
-        Weight decay, in units of y: with y and alpha both ten times as large, the weights are.
+    alpha : float or "auto", default="auto"
+        Weight decay, in units of y: with y and alpha both ten times as large, the weights are. "auto": chosen by
+        generalised cross-validation, see Notes; 0 with "gd".
     solver : {"auto", "gd"}, default="auto"
         "gd": gradient descent on w, b and c with the v_j of the start, which count as they are, +-1, in the penalty.
     step_size : float or "auto", default="auto"
@@ -76,6 +76,11 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     init_coef_ : ndarray of shape (n_hidden, n_features)
         The first start, before any descent.
     alpha_ : float
+    alphas_ : ndarray of shape (n_alphas,)
+        The weight decays tried, in decreasing order. Only with ``alpha="auto"``.
+    criterion_ : ndarray of shape (n_alphas,)
+        Generalised cross-validation of each: an estimate of the mean squared error on new rows, in the square of the
+        unit of y; infinite where the fit could interpolate any y. Only with ``alpha="auto"``.
     loss_ : float
         Half the weighted mean squared error at the returned parameters, without penalty.
     loss_curve_ : list of float
@@ -101,15 +106,29 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
 
     Notes
     -----
-    "auto" descends (L-BFGS in the metric of the network) first in a *relaxed* network with a linear part besides.
-    max(0, z) = z/2 + |z|/2, so that there the orientation of units does not matter, and descent is not caught where a
-    unit points the wrong way. The linear part then tells the orientation. Where that leaves a residual, further starts
-    are wider networks, relaxed or with decreasing weight decay, pruned to n_hidden units. At last Newton steps by
-    conjugate gradients, with the kinks of the ReLUs smoothed over a width that ends at 1e-4 of the root mean square of
-    y. Nothing is proved for it beyond stationarity of what it returns; a residual of zero is its own certificate.
-    Units are unique only where the data determine them: parallel units of one sign can exchange weight, predictions are
-    the same. Measured on x ~ N(0, I) without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500,
-    twice the number of weights.
+    ``alpha="auto"`` first solves the problem without decay if the columns of X may be normal (Geary's ratio, at five
+    standard errors), or if n_hidden is given. A residual of zero on 1.2 times as many rows as weights ends the search:
+    ``alpha_`` is 0, and with ``n_hidden="auto"`` the number of units has been found, too: that of the eigenvalues of
+    the second moment that noise alone would not have, then units are added for as long as the Bayesian information
+    criterion falls. Else three paths of decreasing decay follow, each from small random units, 12 of them if their
+    number is free, each decay from the solution of the one before: simple functions first. They are judged by
+    ``mse / (1 - 1.2 df / n)^2``, df the degrees of freedom of the Gauss-Newton matrix. The network without decay is
+    kept unless its own criterion is more than a hundredth above the best on the paths; its weights count 1.2 times, or
+    twice where X is not normal. Otherwise, with n_hidden given, the network of the best decay is; and with
+    ``n_hidden="auto"`` the average of the networks on all paths, weighted by the criterion to the power of -0.03 n: a
+    network of some hundred units. It predicts better than any single one of them on nearly all real tables on which it
+    was tried, but its units mean nothing by themselves. Nothing is drawn from the rows: a weight is as good as
+    repetition.
+
+    The problem without decay, or with a given one, is solved as follows: "auto" descends (L-BFGS in the metric of the
+    network) first in a *relaxed* network with a linear part besides. max(0, z) = z/2 + |z|/2, so that there the
+    orientation of units does not matter, and descent is not caught where a unit points the wrong way. The linear part
+    then tells the orientation. Where that leaves a residual, further starts are wider networks, relaxed or with
+    decreasing weight decay, pruned to n_hidden units. At last Newton steps by conjugate gradients, with the kinks of
+    the ReLUs smoothed over a width that ends at 1e-4 of the root mean square of y. Nothing is proved for it beyond
+    stationarity of what it returns; a residual of zero is its own certificate. Units are unique only where the data
+    determine them: parallel units of one sign can exchange weight, predictions are the same. Measured on x ~ N(0, I)
+    without noise, 5 units and d = 50: the planted weights, to rounding, from n = 500, twice the number of weights.
 
     References
     ----------

@@ -346,7 +346,7 @@ class OneHiddenLayer:
         if self.alpha == 0:
             return float(self.n_weights)
         A, A_v = self.slope_moments(theta)
-        penalties = np.linalg.eigvalsh(self.whitening.variances)[-self.whitening.rank :] if self.whitening.rank else []
+        penalties = np.linalg.eigvalsh(self.whitening.variances)[self.whitening.size - self.whitening.rank :]
         variances = np.append(1 / np.maximum(penalties, np.finfo(float).tiny), np.ones(int(self.fit_intercept)))
         hidden_decay, output_decay = self._decays
         total = spectral_degrees_of_freedom(np.linalg.eigvalsh(A), variances, hidden_decay) + self.fit_intercept

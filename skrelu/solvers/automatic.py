@@ -1,17 +1,21 @@
 """Weight decay, and the number of units, chosen by the data."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from skrelu.criteria import INFLATION, generalised_cross_validation
-from skrelu.networks.weights import Weights, averaged
-from skrelu.solvers.decay_path import decay_path, path_network
+from skrelu.networks.weights import averaged
+from skrelu.solvers.decay_path import decay_path, given_path_start, path_network
 from skrelu.solvers.descent import Descent
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
 
 PARSIMONY = 0.01  # a network without weight decay is kept if its criterion is at most this share above the others'
-SEARCHED = 2.0  # factor by which the weights of a network without decay count: its pattern is the best of many starts
+# Factor by which the weights of a network without decay count, whose pattern is the best of many starts, where the
+# inputs are not those of the theorems: there it fits the noise.
+SEARCHED = 2.0
 NEGLIGIBLE = 1e-9  # size of units that are left out of an average, relative to the largest
 
 
@@ -33,20 +37,21 @@ class Choice:
     is_average : bool
     """
 
-    network: object
+    network: Any
     descent: Descent
     alpha: float
-    alphas: np.ndarray | None = None
-    criteria: np.ndarray | None = None
+    alphas: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    criteria: np.ndarray = field(default_factory=lambda: np.zeros(0))
     is_average: bool = False
 
 
-def automatic(network, unpenalised, starts, *, averages, assumed, begin, **options):
+def automatic(network, unpenalised, starts, *, averages, assumed, begin, probe=None, **options):
     """Return the `Choice` among the network without weight decay and those on paths of decreasing decay.
 
     Without decay, a residual of zero on more rows than weights ends the search: there is no noise. Else the criterion
     decides, and the network without decay is kept if it is not clearly worse. Where the number of units is free, the
-    networks of all paths are averaged (`Path.shares`): the mean of networks is a network.
+    networks of all paths are averaged (`Path.shares`): the mean of networks is a network. Where it is given, one more
+    path starts from the network without decay.
 
     Parameters
     ----------
@@ -54,47 +59,58 @@ def automatic(network, unpenalised, starts, *, averages, assumed, begin, **optio
         Without weight decay.
     unpenalised : callable () -> (network, descent)
         Solves the problem without weight decay.
-    starts : list of callable (network of paths) -> Weights
+    starts : list of callable () -> Weights
         Starts of the paths.
     averages : bool
         Whether the number of units is free.
     assumed : bool
-        Whether the inputs are those of the theorems, so that the problem without decay comes first. Else it comes after
-        the paths, and if the number of units is free only where none of them has come to the noise.
+        Whether the inputs may be those of the theorems. Then, and where there is a single start, the problem without
+        decay comes first. Else it comes after the paths, and only if there seems to be no noise: their criterion falls
+        to the very end.
     begin : callable
         Told of each path; True stops.
+    probe : callable () -> Weights, optional
+        Start of a wide path that is to tell this in place of the others.
     **options : dict
         max_iter, of each path, and verbose.
     """
-    plain = unpenalised() if assumed else None
+    plain = unpenalised() if assumed or len(starts) == 1 else None
     if plain is not None and (plain[1].interrupted or _is_exact(*plain)):
-        return _without_decay(plain)
+        return _without_decay(plain, assumed)
     paths = _paths(path_network(network), starts, begin, options)
     stopped = paths[-1].stop_reason
-    if plain is None and not stopped and (not averages or all(path.is_falling for path in paths)):
+    telling = paths if probe is None or plain is not None else _paths(path_network(network), [probe], begin, options)
+    if plain is None and not stopped and all(path.is_falling for path in telling):
         plain = unpenalised()
         if _is_exact(*plain):
-            return _without_decay(plain)
+            return _without_decay(plain, assumed)
+    if plain is not None and not (averages or plain[1].interrupted or stopped):
+        weights = plain[0].weights(plain[1].theta)
+        paths += _paths(path_network(network), [partial(given_path_start, network, weights)], begin, options)
+        stopped = paths[-1].stop_reason
     best = min(paths, key=lambda path: path.criteria[path.best])
-    among = paths if averages else [best]
-    tried = _without_decay(plain) if plain is not None else None
-    if tried is not None and (plain[1].interrupted or tried.criteria[0] <= (1 + PARSIMONY) * _lowest(best)):
-        return _tried(tried, among, tried)
+    alphas, criteria = _history(paths if averages else [best])
+    alpha = float(alphas[np.argmin(criteria)])
+    if plain is not None:
+        tried = _without_decay(plain, assumed)
+        lowest = best.criteria[best.best] * best.networks[0].target_scale ** 2
+        alphas, criteria = np.append(alphas, tried.alphas), np.append(criteria, tried.criteria)
+        if plain[1].interrupted or criteria[-1] <= (1 + PARSIMONY) * lowest:
+            return replace(tried, alphas=alphas, criteria=criteria)
     if averages:
-        choice = Choice(*_average(network, paths, stopped), *_chosen(among), is_average=True)
+        network, descent = _average(network, paths, stopped)
     else:
-        stage, theta = best.networks[best.best], best.thetas[best.best]
-        descent = Descent(theta, loss_curve=best.objectives, stop_reason=stopped).moved(stage, theta)
-        choice = Choice(stage, descent, *_chosen(among))
-    return _tried(choice, among, tried)
+        network, theta = best.networks[best.best], best.thetas[best.best]
+        descent = Descent(theta, loss_curve=best.objectives, stop_reason=stopped).moved(network, theta)
+    return Choice(network, descent, alpha, alphas, criteria, is_average=averages)
 
 
-def _without_decay(plain):
+def _without_decay(plain, assumed):
     """Return the `Choice` of the network without decay alone."""
     network, descent = plain
     unit, n = network.target_scale, network.rows.weight_sum
-    mean_square = network.mean_square(descent.theta, descent.objective)
-    error = generalised_cross_validation(mean_square, network.n_weights, n, SEARCHED)
+    mean_square, inflation = network.mean_square(descent.theta, descent.objective), INFLATION if assumed else SEARCHED
+    error = generalised_cross_validation(mean_square, network.n_weights, n, inflation)
     return Choice(network, descent, 0.0, np.zeros(1), np.array([error * unit * unit]))
 
 
@@ -103,25 +119,11 @@ def _is_exact(network, descent):
     return network.is_lowest(descent.objective) and network.rows.weight_sum > INFLATION * network.n_weights
 
 
-def _lowest(path):
-    unit = path.networks[0].target_scale
-    return path.criteria[path.best] * unit * unit
-
-
-def _chosen(paths):
-    """Return alpha, the alphas and their criteria: of several paths the geometric mean, for as many as all have."""
+def _history(paths):
+    """Return the decays of the paths and their criteria: the geometric mean, for as many as all have."""
     n, unit = min(len(path.criteria) for path in paths), paths[0].networks[0].target_scale
     alphas = np.array([stage.alpha for stage in paths[0].networks[:n]])
-    criteria = unit * unit * np.exp(np.mean([np.log(path.criteria[:n]) for path in paths], axis=0))
-    return float(alphas[np.argmin(criteria)]), alphas, criteria
-
-
-def _tried(choice, paths, plain):
-    """Return the choice with all that was tried: the paths, and the network without decay."""
-    _, alphas, criteria = _chosen(paths)
-    if plain is not None:
-        alphas, criteria = np.append(alphas, plain.alphas), np.append(criteria, plain.criteria)
-    return replace(choice, alphas=alphas, criteria=criteria)
+    return alphas, unit * unit * np.exp(np.mean([np.log(path.criteria[:n]) for path in paths], axis=0))
 
 
 def _paths(network, starts, begin, options):
@@ -134,7 +136,7 @@ def _paths(network, starts, begin, options):
             break
         n_decays = len(paths[0].thetas) if paths else None
         try:
-            paths.append(decay_path(network, start(network), n_decays=n_decays, **options))
+            paths.append(decay_path(network, start(), n_decays=n_decays, **options))
         except KeyboardInterrupt:
             if not paths:
                 raise
@@ -160,7 +162,7 @@ def _average(network, paths, stopped):
     weights = replace(
         weights, hidden=weights.hidden[kept], hidden_bias=weights.hidden_bias[kept], output=weights.output[kept]
     )
-    mean = path_network(network).variant(weights.output, free_output=True)
+    mean = path_network(network).variant(weights.output)
     theta = mean.parameters(weights)
     told = stopped or f"the average of {len(parts)} networks along {len(paths)} paths of decreasing weight decay"
     curve = [value for path in paths for value in path.objectives]

@@ -157,7 +157,8 @@ def random_path_start(network, rng):
 
 
 def given_path_start(network, weights):
-    """Return the `Weights` of a user's start, of homogeneous units with outputs as large as their weights."""
+    """Return the `Weights` of a start, of homogeneous units with outputs as large as their weights."""
+    network = path_network(network)
     fixed = network.variant(weights.output, free_output=network.activation.homogeneity is None)
     network = network.variant(weights.output)
     return network.weights(balanced(network, fixed.parameters(weights)))
