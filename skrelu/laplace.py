@@ -28,7 +28,7 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
         Normalised, in the user's units.
     alpha : float
     mean_square : float
-        Weighted mean squared residual.
+        Weighted mean squared residual, y in the unit of the network.
 
     Returns
     -------
@@ -41,7 +41,8 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
     rows, activation, fit_intercept = network.rows, network.activation, network.fit_intercept
     size, p = np.linalg.norm(weights.hidden * whitening.deviations, axis=1), activation.homogeneity
     unit = np.ones(len(size)) if p is None else size ** (1 / (p + 1))
-    hidden, bias, output = weights.hidden.astype(rows.dtype), weights.hidden_bias, weights.output * unit
+    t = network.target_scale
+    hidden, bias, output = weights.hidden.astype(rows.dtype), weights.hidden_bias, weights.output * unit / t
 
     def second_moment(X, y, s):
         D = activation.derivative(np.asarray(X @ hidden.T) + bias) * output
@@ -53,7 +54,7 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
     penalties, directions = (part[..., whitening.size - whitening.rank :] for part in (penalties, directions))
     basis = whitening.to_columns((directions / np.sqrt(penalties)).T).T
     variances = np.append(1 / penalties, np.ones(int(fit_intercept)))
-    decay = alpha * network.ratio**2
+    decay = alpha / t * network.ratio / t * network.ratio
     n, products = rows.weight_sum, np.maximum(np.outer(curvature, variances), 0.0)
     df = spectral_degrees_of_freedom(curvature, variances, decay) if decay > 0 else _rank(products)
     inflation = INFLATION if decay > 0 else 1.0
@@ -61,6 +62,7 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
     held = (products > TOL * np.max(products, initial=0.0)) | (decay > 0)
     inverse = np.where(held, 1 / np.where(held, products + decay, 1.0), 0.0)
     return {
+        "unit": t,
         "noise": noise,
         "inverse": inverse / n,
         "constant": fit_intercept / n,
@@ -92,5 +94,6 @@ def predictive_deviations(fitted, X, slopes):
         if squares.shape[1] < fitted["inverse"].shape[1]:
             squares = np.column_stack([squares, np.ones(len(squares))])
         share = np.sum(((slopes @ fitted["rotation"]) ** 2 @ fitted["inverse"]) * squares, axis=1)
-        variance = fitted["noise"] * (1 + fitted["constant"] + share)
-    return np.sqrt(np.nan_to_num(variance, nan=np.inf, posinf=float(np.finfo(np.float64).max)))
+        deviation = fitted["unit"] * np.sqrt(fitted["noise"] * (1 + fitted["constant"] + share))
+    largest = np.finfo(slopes.dtype).max
+    return np.minimum(np.nan_to_num(deviation, nan=largest), largest).astype(slopes.dtype)

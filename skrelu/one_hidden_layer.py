@@ -18,8 +18,8 @@ from skrelu.moments import hermite_moments
 from skrelu.networks import OneHiddenLayer
 from skrelu.networks.weights import Weights
 from skrelu.solvers import hidden_layer
-from skrelu.solvers.automatic import Choice, automatic
-from skrelu.solvers.decay_path import N_PATHS, WIDTH, given_path_start, random_path_start
+from skrelu.solvers.automatic import Choice, automatic, constant
+from skrelu.solvers.decay_path import N_PATHS, WIDTH, given_path_start, is_constant, random_path_start
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import STOPPED
 from skrelu.whitening import least_normal_column, unwhitened, whitening
@@ -65,7 +65,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         squares, +1 if `output_weights` is "positive", biases 0. A tensor start gives at most rank(X) units, and at most
         40; the others are random, with small outputs.
     output_weights : {"signed", "positive"}, default="signed"
-        "positive": all v_j are positive.
+        "positive": all v_j are.
     alpha : float or "auto", default="auto"
         Weight decay, in units of y for a homogeneous activation: see `OneHiddenLayerReLU`. For others a number acts on
         y in its own units, and "auto" counts ``w_j' S w_j`` times the variance of y, so that its units do not matter.
@@ -102,7 +102,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         v_j; +-1 where the activation is homogeneous, magnitudes being in the units; positive where it is odd but for a
         constant (with ``fit_intercept=False``: odd).
     output_intercept_ : float
-    init_coef_ : ndarray of shape (n_hidden, n_features)
+    init_coef_ : ndarray of shape (n_units, n_features)
         The first start, before any descent.
     alpha_ : float
     alphas_ : ndarray of shape (n_alphas,)
@@ -130,7 +130,7 @@ class OneHiddenLayerNet(NetworkRegressor):
 
     See Also
     --------
-    OneHiddenLayerReLU : The same network of ReLUs; its Notes describe the default solver.
+    OneHiddenLayerReLU : The same of ReLUs; its Notes describe the default solver.
 
     References
     ----------
@@ -221,7 +221,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         y = activation.value(hidden) @ self.output_coef_ + self.output_intercept_
         if not return_std:
             return y
-        return y, predictive_deviations(self._laplace, X, activation.derivative(hidden)).astype(y.dtype)
+        return y, predictive_deviations(self._laplace, X, activation.derivative(hidden))
 
     def _fit_rows(self, rows, tasks):
         """Fit: network x start x solver."""
@@ -235,9 +235,9 @@ class OneHiddenLayerNet(NetworkRegressor):
         if normal or self._is_given(rows):
             start, single = make()
         else:
-            small = self._network(rows, coordinates, np.ones(self._path_width))
-            start, single = random_path_start(small, rng), False
-        if not np.all(np.isfinite(start.hidden)):
+            small = np.ones(WIDTH if self.n_hidden == "auto" else self.n_hidden)
+            start, single = random_path_start(self._network(rows, coordinates, small), rng), False
+        if not np.all(np.isfinite(start.hidden.astype(rows.dtype))):
             raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
         tasks.finish(lambda: self._attributes(start))
         network = self._network(rows, coordinates, start.output)
@@ -248,17 +248,14 @@ class OneHiddenLayerNet(NetworkRegressor):
         elif automatic:
             choice = self._automatic(network, start, single, make, rng, tasks, assumed=normal)
         else:
-            network, descent = self._search(network, start, rng, tasks, single)
+            found = self._first(network, start, rng, tasks, single)
+            network, descent = self._further(start, rng, tasks, single, *found)
             choice = Choice(network, self._polished(network, descent, tasks), network.alpha)
         self._store(rows, choice, start, coordinates)
 
     def _is_given(self, rows):
         """Whether there is a single start: that of the user, or the fit before."""
         return not isinstance(self.init, str) or self._continues(rows)
-
-    @property
-    def _path_width(self):
-        return WIDTH if self.n_hidden == "auto" else self.n_hidden
 
     def _continues(self, rows):
         """Whether the fit starts from the one before."""
@@ -283,8 +280,8 @@ class OneHiddenLayerNet(NetworkRegressor):
             options = {"n_negative": None if signed else 0, "fit_intercept": self.fit_intercept}
             return starts.tensor_start(rows, centered, moments, activation, k, rng, **options), False
         n_negative = int(np.sum(np.linalg.eigvalsh(moments.second) < 0)) if signed else 0
-        options = {"fit_intercept": self.fit_intercept}
-        return starts.random_start(rows, centered, activation, k, n_negative, rng, **options), False
+        args = rows, centered, activation, k, n_negative, rng
+        return starts.random_start(*args, fit_intercept=self.fit_intercept), False
 
     def _network(self, rows, coordinates, output, **options):
         return OneHiddenLayer(
@@ -314,47 +311,53 @@ class OneHiddenLayerNet(NetworkRegressor):
     def _automatic(self, network, start, single, make_start, rng, tasks, *, assumed):
         """Return the `Choice` of the weight decay, and of the number of units if that is free."""
         free = self.n_hidden == "auto" and not single
+        if is_constant(network):
+            return constant(network.variant(np.ones(1)) if free else network)
+        k = WIDTH if free else network.n_hidden
 
         def small(k):
             return partial(random_path_start, network.variant(np.ones(k)), rng)
 
+        paths = [small(k)] * min(N_PATHS, self.n_init)
+
         def unpenalised():
             first = start if assumed or single else make_start()[0]
-            tasks.finish(lambda: self._attributes(first))
-            return self._search(network.variant(first.output), first, rng, tasks, single)
+            return self._first(network.variant(first.output), first, rng, tasks, single)
 
-        given = [partial(given_path_start, network, start)]
         choice = automatic(
             network,
             unpenalised,
-            given if single else [small(self._path_width)] * min(N_PATHS, self.n_init),
+            partial(self._further, start, rng, tasks, single),
+            [partial(given_path_start, network, start)] if single else paths,
+            rng,
             averages=free,
             assumed=assumed,
             begin=partial(tasks.proceed, "path", partial(self._attributes, start)),
-            probe=None if free else small(max(WIDTH, 2 * self._path_width)),
+            probe=None if free else small(max(WIDTH, 2 * k)),
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
         tasks.finish(lambda: self._attributes(choice.network.weights(choice.descent.theta)))
-        found = choice.descent if choice.is_average else self._polished(choice.network, choice.descent, tasks)
+        found = choice.descent if choice.is_final else self._polished(choice.network, choice.descent, tasks)
         return replace(choice, descent=found)
 
-    def _search(self, network, start, rng, tasks, single):
-        """Return (network, descent) of the best start."""
+    def _first(self, network, start, rng, tasks, single):
+        """Return (network, descent) from the start."""
+        tasks.proceed("start", partial(self._attributes, start))
         options = {"max_iter": self.max_iter, "verbose": self.verbose}
         network = network.variant(target_scale=network.rows.target_scale())
         fixed = network.variant(free_output=network.activation.homogeneity is None)
         theta = hidden_layer.balanced(network, fixed.parameters(start))
-        begin = partial(tasks.proceed, "start", partial(self._attributes, start))
-        tasks.begin("start")
         if single:
-            descent = Descent(theta).followed_by(until_stalled(), network, **options)
-        else:
-            network, descent = hidden_layer.refined(network, theta, rng, **options)
-            if self.n_hidden == "auto":
-                network, descent = hidden_layer.grown(network, descent, rng, **options)
-            further = {"n_starts": self.n_init - 1, "begin": begin, **options}
-            network, descent = hidden_layer.best_start(network, descent, rng, **further)
+            return network, Descent(theta).followed_by(until_stalled(), network, **options)
+        network, descent = hidden_layer.refined(network, theta, rng, **options)
+        return hidden_layer.grown(network, descent, rng, **options) if self.n_hidden == "auto" else (network, descent)
+
+    def _further(self, start, rng, tasks, single, network, descent):
+        """Return (network, descent) of the best of further starts, too."""
+        options = {"max_iter": self.max_iter, "verbose": self.verbose, "n_starts": 0 if single else self.n_init - 1}
+        begin = partial(tasks.proceed, "start", partial(self._attributes, start))
+        network, descent = hidden_layer.best_start(network, descent, rng, begin=begin, **options)
         if tasks.finish(lambda: self._attributes(network.weights(descent.theta))):
             descent = descent.stopped(STOPPED)
         return network, descent
@@ -370,7 +373,6 @@ class OneHiddenLayerNet(NetworkRegressor):
         return lambda theta, n_iter: {**self._attributes(network.weights(theta)), "n_iter_": n_iter}
 
     def _attributes(self, weights):
-        """Return the fitted weights, normalised."""
         weights = weights.normalised(get_activation(self.activation), fit_intercept=self.fit_intercept)
         names = "hidden_coef_", "hidden_intercept_", "output_coef_", "output_intercept_"
         return dict(zip(names, (weights.hidden, weights.hidden_bias, weights.output, weights.output_bias), strict=True))
@@ -388,13 +390,13 @@ class OneHiddenLayerNet(NetworkRegressor):
         if self.alpha == "auto" and not self._is_gd:
             self.alphas_, self.criterion_ = choice.alphas, choice.criteria
         plain = network.variant(alpha=0.0, free_output=network.free_output)
-        self.loss_ = plain.value_and_gradient(descent.theta)[0] * unit * unit
+        self.loss_ = (loss := plain.value_and_gradient(descent.theta)[0]) * unit * unit
         if not np.isfinite(self.loss_):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         weights = Weights(self.hidden_coef_, self.hidden_intercept_, self.output_coef_, self.output_intercept_)
-        self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * self.loss_)
+        self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * loss)
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
-        undetermined = "" if choice.is_average else network.undetermined(descent.theta)
+        undetermined = "" if choice.is_final else network.undetermined(descent.theta)
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))
         self._warn_unless_converged(descent.stop_reason, "Raise alpha, max_iter or tol")

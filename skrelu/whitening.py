@@ -91,7 +91,10 @@ def whitening(rows, *, centered, constant=True):
     if not centered:
         center, size = np.zeros_like(mean), np.hypot(mean, deviations)
     eps = float(np.finfo(rows.dtype).eps)
-    varies = size > 16 * eps * np.abs(center)
+    # Denormal columns have no reciprocal: they count as constant.
+    normal = size >= float(np.finfo(rows.dtype).tiny)
+    deviations = np.where(normal, deviations, 0.0)
+    varies = normal & (size > 16 * eps * np.abs(center))
     if not constant:
         varies &= deviations > 16 * eps * np.abs(mean)
     unit = np.where(varies, size, 1.0)

@@ -19,7 +19,7 @@ DEFAULTS = {
     "gauss_newton": False,
 }
 UNIT_TOL = 1e-8  # relative size of units that count as zero, and 1 - cosine of units that count as parallel
-RIDGE = 1e-3  # of the mean diagonal, added to the matrix of the metric
+RIDGE = 1e-2  # of the mean diagonal, added to the matrix of the metric
 
 
 class OneHiddenLayer:

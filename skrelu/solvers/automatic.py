@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from skrelu.criteria import INFLATION, generalised_cross_validation
-from skrelu.networks.weights import averaged
-from skrelu.solvers.decay_path import decay_path, given_path_start, path_network
+from skrelu.networks.weights import Weights, averaged
+from skrelu.solvers.decay_path import decay_path, given_path_start, path_network, target_mean
 from skrelu.solvers.descent import Descent
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
 
 PARSIMONY = 0.01  # a network without weight decay is kept if its criterion is at most this share above the others'
+PROMISING = 1.5
 # Factor by which the weights of a network without decay count, whose pattern is the best of many starts, where the
 # inputs are not those of the theorems: there it fits the noise.
 SEARCHED = 2.0
@@ -34,7 +35,8 @@ class Choice:
     criteria : ndarray of shape (n_alphas,), optional
         Generalised cross-validation of each, in the square of the unit of y; of an average the geometric mean of those
         on its paths.
-    is_average : bool
+    is_final : bool
+        Whether there is nothing to polish: an average, or a constant.
     """
 
     network: Any
@@ -42,10 +44,10 @@ class Choice:
     alpha: float
     alphas: np.ndarray = field(default_factory=lambda: np.zeros(0))
     criteria: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    is_average: bool = False
+    is_final: bool = False
 
 
-def automatic(network, unpenalised, starts, *, averages, assumed, begin, probe=None, **options):
+def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, begin, probe=None, **options):
     """Return the `Choice` among the network without weight decay and those on paths of decreasing decay.
 
     Without decay, a residual of zero on more rows than weights ends the search: there is no noise. Else the criterion
@@ -58,9 +60,13 @@ def automatic(network, unpenalised, starts, *, averages, assumed, begin, probe=N
     network : OneHiddenLayer
         Without weight decay.
     unpenalised : callable () -> (network, descent)
-        Solves the problem without weight decay.
+        Solves the problem without weight decay from the first start.
+    further : callable (network, descent) -> (network, descent)
+        Tries further starts of it. If the number of units is free, only where there seems to be no noise, or where the
+        criterion of the first is at most `PROMISING` times the best on the paths.
     starts : list of callable () -> Weights
         Starts of the paths.
+    rng : RandomState
     averages : bool
         Whether the number of units is free.
     assumed : bool
@@ -75,34 +81,48 @@ def automatic(network, unpenalised, starts, *, averages, assumed, begin, probe=N
         max_iter, of each path, and verbose.
     """
     plain = unpenalised() if assumed or len(starts) == 1 else None
+    if plain is not None and not averages:
+        plain = further(*plain)
     if plain is not None and (plain[1].interrupted or _is_exact(*plain)):
         return _without_decay(plain, assumed)
-    paths = _paths(path_network(network), starts, begin, options)
-    stopped = paths[-1].stop_reason
-    telling = paths if probe is None or plain is not None else _paths(path_network(network), [probe], begin, options)
-    if plain is None and not stopped and all(path.is_falling for path in telling):
-        plain = unpenalised()
+    paths = _paths(path_network(network), starts, rng, begin, options)
+    telling = (
+        paths if probe is None or plain is not None else _paths(path_network(network), [probe], rng, begin, options)
+    )
+    stopped = telling[-1].stop_reason
+    if not stopped and (averages or plain is None) and _is_worth_it(plain, assumed, telling):
+        plain = further(*(plain or unpenalised()))
         if _is_exact(*plain):
             return _without_decay(plain, assumed)
     if plain is not None and not (averages or plain[1].interrupted or stopped):
         weights = plain[0].weights(plain[1].theta)
-        paths += _paths(path_network(network), [partial(given_path_start, network, weights)], begin, options)
+        paths += _paths(path_network(network), [partial(given_path_start, network, weights)], rng, begin, options)
         stopped = paths[-1].stop_reason
     best = min(paths, key=lambda path: path.criteria[path.best])
     alphas, criteria = _history(paths if averages else [best])
     alpha = float(alphas[np.argmin(criteria)])
     if plain is not None:
         tried = _without_decay(plain, assumed)
-        lowest = best.criteria[best.best] * best.networks[0].target_scale ** 2
         alphas, criteria = np.append(alphas, tried.alphas), np.append(criteria, tried.criteria)
-        if plain[1].interrupted or criteria[-1] <= (1 + PARSIMONY) * lowest:
+        if plain[1].interrupted or criteria[-1] <= (1 + PARSIMONY) * _lowest([best]):
             return replace(tried, alphas=alphas, criteria=criteria)
     if averages:
         network, descent = _average(network, paths, stopped)
     else:
         network, theta = best.networks[best.best], best.thetas[best.best]
         descent = Descent(theta, loss_curve=best.objectives, stop_reason=stopped).moved(network, theta)
-    return Choice(network, descent, alpha, alphas, criteria, is_average=averages)
+    return Choice(network, descent, alpha, alphas, criteria, is_final=averages)
+
+
+def constant(network):
+    """Return the `Choice` of units that are zero: the mean of y."""
+    mean = target_mean(network)
+    network = network.variant(target_scale=abs(mean) or 1.0)
+    d, k = network.whitening.size, network.n_hidden
+    output = np.ones(k) if network.activation.homogeneity is not None else np.zeros(k)
+    theta = network.parameters(Weights(np.zeros((k, d)), np.zeros(k), output, mean))
+    descent = Descent(theta, converged=True, stop_reason="y is constant").moved(network, theta)
+    return Choice(network, descent, 0.0, np.zeros(1), np.zeros(1), is_final=True)
 
 
 def _without_decay(plain, assumed):
@@ -119,6 +139,19 @@ def _is_exact(network, descent):
     return network.is_lowest(descent.objective) and network.rows.weight_sum > INFLATION * network.n_weights
 
 
+def _is_worth_it(plain, assumed, paths):
+    """Whether further starts without decay may lead to the best network."""
+    if all(path.is_falling for path in paths):
+        return True
+    return plain is not None and _without_decay(plain, assumed).criteria[0] <= PROMISING * _lowest(paths)
+
+
+def _lowest(paths):
+    """Return the lowest criterion on the paths."""
+    unit = paths[0].networks[0].target_scale
+    return min(path.criteria[path.best] for path in paths) * unit * unit
+
+
 def _history(paths):
     """Return the decays of the paths and their criteria: the geometric mean, for as many as all have."""
     n, unit = min(len(path.criteria) for path in paths), paths[0].networks[0].target_scale
@@ -126,7 +159,7 @@ def _history(paths):
     return alphas, unit * unit * np.exp(np.mean([np.log(path.criteria[:n]) for path in paths], axis=0))
 
 
-def _paths(network, starts, begin, options):
+def _paths(network, starts, rng, begin, options):
     """Return the paths, as many decays in each as in the first."""
     paths: list = []
     for start in starts:
@@ -136,7 +169,7 @@ def _paths(network, starts, begin, options):
             break
         n_decays = len(paths[0].thetas) if paths else None
         try:
-            paths.append(decay_path(network, start(), n_decays=n_decays, **options))
+            paths.append(decay_path(network, start(), rng, n_decays=n_decays, **options))
         except KeyboardInterrupt:
             if not paths:
                 raise

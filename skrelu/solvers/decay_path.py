@@ -17,6 +17,7 @@ LEAST = 1e-8  # to which a path goes on for as long as the criterion falls
 WIDTH = 12  # units where their number is free: fewer miss structure, twice as many predict worse
 N_PATHS = 3
 START_SIZE = 0.3  # of the random weights at the start
+KICK = 1e-2  # of what is added to them before each further decay
 ITERATIONS = 100  # at most, for each decay
 WINDOW, STALL = 10, 1e-2  # a stage ends when the objective has fallen by less than this share in so many iterations
 BEYOND = 150.0  # a path ends where n times the logarithm of the criterion is so far above its lowest value
@@ -73,7 +74,7 @@ class Path:
         return share / share.sum()
 
 
-def decay_path(network, weights, *, n_decays=None, max_iter, verbose=0):
+def decay_path(network, weights, rng, *, n_decays=None, max_iter, verbose=0):
     """Return the `Path` from the `Weights` of its start.
 
     Minimisers along a path of decreasing decay are simple first: few units, nearly linear. Stages that end early keep
@@ -85,6 +86,7 @@ def decay_path(network, weights, *, n_decays=None, max_iter, verbose=0):
     network : OneHiddenLayer
         With free outputs and y in units of its standard deviation (`path_network`).
     weights : Weights
+    rng : RandomState
     n_decays : int, optional
         Number of decays; None: as the criterion tells.
     max_iter : int
@@ -95,6 +97,10 @@ def decay_path(network, weights, *, n_decays=None, max_iter, verbose=0):
     theta = network.parameters(weights)
     while True:
         stage = network.variant(alpha=decay_in_user_units(network, relative))
+        if path.thetas:
+            hidden, head, v = network.unpack(theta)
+            hidden[:, : network.whitening.size] += KICK * network.whitening.to_white(_isotropic(network, rng))
+            theta = network.pack(hidden, head, v)
         options = {"max_iter": min(ITERATIONS, max(left, 1)), "verbose": verbose}
         descent = Descent(theta).followed_by(_early_stopped, stage, **options)
         theta, left = descent.theta, left - len(descent.loss_curve)
@@ -129,12 +135,19 @@ def path_network(network):
     but w_j does not.
     """
     rows = network.rows
-    scale = rows.target_scale(center=rows.dtype.type(_mean(network)))
+    scale = rows.target_scale(center=rows.dtype.type(target_mean(network)))
     ratio = scale if network.activation.homogeneity is None else 1.0
     return network.variant(free_output=True, target_scale=scale, ratio=ratio)
 
 
-def _mean(network):
+def is_constant(network):
+    """Whether y is, to rounding, its mean, or zero without intercept; two passes."""
+    mean = target_mean(network)
+    (deviation,) = network.rows.sum(lambda X, y, s: (float(s @ np.abs(y - y.dtype.type(mean))),))
+    return deviation <= 16 * float(np.finfo(network.rows.dtype).eps) * abs(mean)
+
+
+def target_mean(network):
     """Return the mean of y, 0 without intercept."""
     return network.rows.sum(lambda X, y, s: (float(s @ y),))[0] if network.fit_intercept else 0.0
 
@@ -147,13 +160,17 @@ def decay_in_user_units(network, relative):
 def random_path_start(network, rng):
     """Return `Weights` of small units, isotropic in standardised columns, outputs of alternating signs; two passes."""
     network, k = path_network(network), network.n_hidden
-    deviations = network.whitening.deviations
-    deviations = np.where(deviations > 0, deviations, np.inf)
-    hidden = rng.standard_normal((k, len(deviations))) / max(network.whitening.rank, 1) ** 0.5 / deviations
+    hidden = START_SIZE * network._hidden_unit * _isotropic(network, rng)
     signs = np.ones(k) if network.positive else np.where(np.arange(k) % 2 == 0, -1.0, 1.0)
-    unit = START_SIZE * network._hidden_unit
-    bias = -unit * hidden @ network.whitening.center
-    return Weights(unit * hidden, bias, START_SIZE * network._output_unit * signs, _mean(network))
+    output = START_SIZE * network._output_unit * signs
+    return Weights(hidden, -hidden @ network.whitening.center, output, target_mean(network))
+
+
+def _isotropic(network, rng):
+    """Return random weights (k, d) that are isotropic in standardised columns, of length one in the mean square."""
+    deviations = network.whitening.deviations
+    hidden = rng.standard_normal((network.n_hidden, len(deviations)))
+    return hidden / max(network.whitening.rank, 1) ** 0.5 / np.where(deviations > 0, deviations, np.inf)
 
 
 def given_path_start(network, weights):
