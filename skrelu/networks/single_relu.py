@@ -81,9 +81,13 @@ class SingleReLU:
             Each column has its own scale, its root mean square; else all have the largest of them.
         """
         center, size = rows.column_statistics(centered=fit_intercept)
-        rounding = 16 * np.finfo(rows.dtype).eps * np.abs(center)
+        number = np.finfo(rows.dtype)
+        # Denormal sizes have no reciprocal: they count as none.
+        rounding = np.maximum(16 * number.eps * np.abs(center), number.tiny)
         # A column without variation keeps its unit: its gradient is zero, so its weight stays where it is.
-        scale = np.where(size > rounding, size, np.where(center == 0, rows.dtype.type(1), np.abs(center)))
+        scale = np.where(
+            size > rounding, size, np.where(np.abs(center) < number.tiny, number.dtype.type(1), np.abs(center))
+        )
         varying = size[size > rounding]
         if not diagonal:
             scale = np.full_like(size, varying.max() if len(varying) else 1)

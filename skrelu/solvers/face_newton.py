@@ -129,7 +129,9 @@ def _symmetric_solver(H):
         if inner is None:
             x = linalg.cho_solve((L, True), u[order], check_finite=False)
         else:
-            x = L @ linalg.cho_solve(inner, linalg.cho_solve(inner, L.T @ u[order], check_finite=False))
+            x = L @ linalg.cho_solve(
+                inner, linalg.cho_solve(inner, L.T @ u[order], check_finite=False), check_finite=False
+            )
         result = np.empty_like(x)
         result[order] = x
         return result
