@@ -63,8 +63,8 @@ def certificate(model, parts, reference):
         ``<G, M> = 0``: the gap is ``max(0, -lambda_min(G)) + |<G, M>| / tr M``, and the norm of the other two, over
         `reference`. If r is zero to rounding, the gap is 0. A reference below sqrt(eps) counts as that.
     alpha > 0
-        The dual objective of ``u = tau r`` is ``D = -tau^2 (|r|^2 + |g|^2 / alpha) / 2 - tau <r, y - c>``, norms and
-        products weighted by s, g the gradient with respect to beta in the metric S^-1. It is a lower bound of P for
+        The dual objective of ``u = tau r`` is ``D = -tau^2 (|r|^2 + |g|^2 / rho) / 2 - tau <r, y - c>``, norms and
+        products weighted by s, rho the `linear_alpha` of the model, g the gradient with respect to beta in the metric S^-1. It is a lower bound of P for
         every tau with ``tau |S^-1/2 G S^-1/2| <= alpha/2`` (positive outputs: ``tau lambda_min >= -alpha/2``), and gap
         is ``(P - D) / P`` for the best of them. With an intercept that holds among all intercepts within one root mean
         square of y of c, for ``|tau sum_i s_i r_i|`` is taken off D.
@@ -90,8 +90,8 @@ def certificate(model, parts, reference):
     # <r, f - c>, of the products above; <r, y - c> is that less |r|^2.
     along = np.sum(G * (model.root @ M @ model.root)) + (g @ linear) * model.fit_linear
     target = along - square
-    primal = loss + half * nuclear + model.alpha / 2 * (linear @ linear) * model.fit_linear
-    quadratic = square + (g @ g) / model.alpha * model.fit_linear
+    primal = loss + half * nuclear + model.linear_alpha / 2 * (linear @ linear) * model.fit_linear
+    quadratic = square + (g @ g) / model.linear_alpha * model.fit_linear
     slope = -target - abs(total) * model.fit_intercept
     tau = min(half / norm if norm > 0 else np.inf, max(slope, 0.0) / quadratic if quadratic > 0 else 0.0)
     dual = tau * slope - tau**2 * quadratic / 2

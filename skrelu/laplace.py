@@ -52,6 +52,8 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
     curvature, rotation = np.linalg.eigh(A)
     penalties, directions = np.linalg.eigh(whitening.variances)
     penalties, directions = (part[..., whitening.size - whitening.rank :] for part in (penalties, directions))
+    # A column that is constant has weight about 0, but no variance and no penalty.
+    penalties = np.maximum(penalties, TOL * (np.max(penalties, initial=0.0) or 1.0))
     basis = whitening.to_columns((directions / np.sqrt(penalties)).T).T
     variances = np.append(1 / penalties, np.ones(int(fit_intercept)))
     decay = alpha / t * network.ratio / t * network.ratio

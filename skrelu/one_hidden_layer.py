@@ -128,10 +128,6 @@ class OneHiddenLayerNet(NetworkRegressor):
     ConvergenceWarning
         When the solver stopped before its goal, with the remedy that fits.
 
-    See Also
-    --------
-    OneHiddenLayerReLU : The same of ReLUs; its Notes describe the default solver.
-
     References
     ----------
     .. [1] K. Zhong, Z. Song, P. Jain, P. L. Bartlett and I. S. Dhillon, "Recovery Guarantees for One-hidden-layer
@@ -391,11 +387,11 @@ class OneHiddenLayerNet(NetworkRegressor):
             self.alphas_, self.criterion_ = choice.alphas, choice.criteria
         plain = network.variant(alpha=0.0, free_output=network.free_output)
         self.loss_ = (loss := plain.value_and_gradient(descent.theta)[0]) * unit * unit
-        if not np.isfinite(self.loss_):
+        self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
+        if not np.all(np.isfinite([self.loss_, *self.loss_curve_])):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         weights = Weights(self.hidden_coef_, self.hidden_intercept_, self.output_coef_, self.output_intercept_)
         self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * loss)
-        self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         undetermined = "" if choice.is_final else network.undetermined(descent.theta)
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))

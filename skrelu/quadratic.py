@@ -1,26 +1,17 @@
 """Quadratic networks with a certificate of global optimality: `QuadraticNet`."""
 
-from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu import starts
 from skrelu._compat import Interval, StrOptions
-from skrelu.base import NetworkRegressor
-from skrelu.certificates import certificate, reference_norm
-from skrelu.networks.quadratic import QuadraticModel, QuadraticNetwork
-from skrelu.networks.quadratic_form import QuadraticForm
-from skrelu.solvers import quadratic
-from skrelu.solvers.descent import Descent, papers_descent
-from skrelu.solvers.gradient import largest_curvature
-from skrelu.solvers.loop import STOPPED
+from skrelu.networks.quadratic_tangent import Tangent
+from skrelu.quadratic_fit import QuadraticFit
 
 
-class QuadraticNet(NetworkRegressor):
+class QuadraticNet(QuadraticFit):
     """Quadratic units, with a certificate that no network of any number of them fits better.
 
     Solves, for s the sample weights and S the diagonal matrix of the variances of the columns,
@@ -28,9 +19,10 @@ class QuadraticNet(NetworkRegressor):
     ``min_{M, b, c} 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) (|S^1/2 M S^1/2|_* + b' S b)``,
     ``f(x) = x' M x + <b, x> + c``,    ``M = sum_j v_j w_j w_j'``, v_j = +-1, j = 1, ..., n_hidden,
 
-    |.|_* the nuclear norm: the least ``sum_j w_j' S w_j`` over the units that make up M. With `n_hidden` None, or at
-    least the rank of X, M is any symmetric matrix (any positive semidefinite one if `output_weights` is "positive"),
-    and the problem is convex. One unit is the real version of phase retrieval.
+    |.|_* the nuclear norm: the least ``sum_j w_j' S w_j`` over the units that make up M. With the default `alpha` the
+    penalty of b is another: see Notes. With `n_hidden` None, or at least the rank of X, M is any symmetric matrix (any
+    positive semidefinite one if `output_weights` is "positive"), and the problem is convex. One unit is the real
+    version of phase retrieval.
 
     Theorem of [1]_: for any data, alpha = 0, and n_hidden >= 2 d with at least d units of either sign, the objective
     as a function of the w_j has no local minimum that is not global, and all its saddles are strict; for generic data
@@ -51,9 +43,9 @@ class QuadraticNet(NetworkRegressor):
         as those.
     output_weights : {"signed", "positive"}, default="signed"
         "positive": all v_j are +1.
-    alpha : float, default=0.0
-        Weight decay on the units, in units of y. It refers to the origin of X: with alpha > 0 standardise or centre the
-        columns first.
+    alpha : "auto" or float, default="auto"
+        Weight decay on the units, in units of y. "auto": see Notes; 0 for "gd". A number refers to the origin of X:
+        with alpha > 0 standardise or centre the columns first. 0 is the papers' problem.
     fit_linear : bool, default=True
         Whether there is b. Without b and c it is the model of the papers.
     solver : {"auto", "gd"}, default="auto"
@@ -105,6 +97,13 @@ class QuadraticNet(NetworkRegressor):
     certified_ : bool
         Whether that is at most `tol`: the fit is a global optimum.
     alpha_ : float
+    alphas_ : ndarray
+        The weight decays tried, decreasing; last 0 if tried. This and the next two only with alpha "auto".
+    criterion_ : ndarray
+        Their criterion, an estimate of the mean squared error on new rows, in squared units of y; infinite where the
+        fit could interpolate any targets.
+    linear_alpha_ : float
+        rho: penalty of the linear part with `alpha_`; 0 where that is 0.
     loss_ : float
         Half the weighted mean squared error at the returned parameters, without penalty.
     loss_curve_ : list of float
@@ -140,6 +139,26 @@ class QuadraticNet(NetworkRegressor):
     decreasing weight decay, cut down to the k largest eigenvalues of their M; at last Newton steps. A global optimum
     over k units need not be one over more: the certificate then says that it is not.
 
+    alpha "auto" solves, with m the means of the columns if there are both b and c, else 0,
+
+    ``min 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + alpha/2 |S^1/2 M S^1/2|_* + rho/2 |S^1/2 (b + 2 M m)|^2``:
+
+    the slope at the means is penalised, by a number without units. rho is the best for M = 0, of 37 values from 1e2 to
+    1e-10, by generalised cross-validation. alpha is the one of `alphas_` with the lowest `criterion_`: each is half the
+    one before, from 1.001 times the one at which M vanishes, until 6 in a row have not improved it, then 0 if the rows
+    are more than the weights. A smaller one wins only if its criterion is lower by more than 1e-3, relatively. The
+    criterion is the larger of generalised cross-validation, ``mse / (1 - 1.2 df/n)^2``, and of
+    ``sum_i s_i (r_i / max(1 - 1.2 h_i, 0.1))^2 / sum_i s_i``; n is the sum of the weights, h_i the leverages of the
+    rows and df their sum, by the Hessian at the units fitted. If alpha = 0 leaves no residual, relative to y at most
+    `tol`, that is the choice at once; and so it is if with too few rows the units before the largest gap in the
+    eigenvalues of the M chosen leave none. The fit chosen is then solved to the accuracy of a given alpha; `certified_`
+    and `optimality_gap_` refer to this objective.
+
+    `predict` with `return_std` gives ``sigma (1 + j(x)' H^-1 j(x) / n)^(1/2)``: j the derivatives of f by units, linear
+    part and intercept, H that Hessian, ``sigma^2 = mse / max(1 - df/n, 0.02)``. It is the spread about the mean of the
+    estimate: the bias of weight decay is not in it. With more than 1000 weights, H is taken as if units and inputs were
+    independent. Where the rows do not determine the weights it is large, and finite.
+
     w_j are determined up to a rotation that leaves M as it is: compare `matrix_`.
 
     References
@@ -166,7 +185,7 @@ class QuadraticNet(NetworkRegressor):
         "n_hidden": [Interval(Integral, 1, None, closed="left"), None],
         "init": [StrOptions({"spectral", "random"})],
         "output_weights": [StrOptions({"signed", "positive"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "fit_linear": ["boolean"],
         "solver": [StrOptions({"auto", "gd"})],
         "step_size": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -185,7 +204,7 @@ class QuadraticNet(NetworkRegressor):
         *,
         init="spectral",
         output_weights="signed",
-        alpha=0.0,
+        alpha="auto",
         fit_linear=True,
         solver="auto",
         step_size="auto",
@@ -212,16 +231,20 @@ class QuadraticNet(NetworkRegressor):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Return ``x' matrix_ x + <coef_, x> + intercept_``.
 
         Parameters
         ----------
         X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return standard deviations, too.
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,)
+        std : ndarray of shape (n_samples,)
+            Only with `return_std`: standard deviation of the predictive distribution, noise included; see Notes.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
@@ -229,158 +252,11 @@ class QuadraticNet(NetworkRegressor):
         linear, center, c = self._centered
         weights = np.vstack([self.hidden_coef_, linear]).astype(X.dtype)
         Z = np.asarray(X @ weights.T) - weights @ center.astype(X.dtype)
-        return Z[:, :-1] ** 2 @ self.output_coef_.astype(X.dtype) + Z[:, -1] + X.dtype.type(c)
+        y = Z[:, :-1] ** 2 @ self.output_coef_.astype(X.dtype) + Z[:, -1] + X.dtype.type(c)
+        return (y, self._standard_deviations(X)) if return_std else y
 
-    def _fit_rows(self, rows, tasks):
-        """Fit: network x start x solver, and the certificate."""
-        rng = check_random_state(self.random_state)
-        tasks.begin("start")
-        model = QuadraticModel.of(
-            rows,
-            fit_linear=self.fit_linear,
-            fit_intercept=self.fit_intercept,
-            alpha=float(self.alpha),
-            positive=self.output_weights == "positive",
-        )
-        moments = starts.spectral_start(model)
-        # Entries of M have the size of these squares.
-        largest = np.max(np.abs(model.whitening.columns), initial=0.0)
-        if not (np.all(np.isfinite(moments[0])) and np.isfinite(largest * largest * model.target_scale)):
-            raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
-        reference = reference_norm(model, *moments)
-        network, theta = self._start(model, moments, rng)
-        tasks.finish(lambda: self._attributes(network, theta))
-        if self._is_gd or tasks.stopped:
-            network, descent = self._gradient_descent(network, theta, moments, rng, tasks)
-        elif self._is_convex(model):
-            network, descent = self._convex(model, moments, reference, tasks)
-        else:
-            network, descent = self._low_rank(network, theta, rng, tasks)
-        self._store(model, network, descent, reference)
-
-    def _is_convex(self, model):
-        """Whether the number of units is no constraint."""
-        return self.n_hidden is None or self.n_hidden >= model.whitening.rank
-
-    def _start(self, model, moments, rng):
-        """Return (network, theta) of the start."""
-        if self._continues(model.rows):
-            return self._before(model)
-        k = (1 if model.positive else 2) * model.whitening.size if self.n_hidden is None else self.n_hidden
-        return starts.quadratic_start(model, moments, k, rng, init=self.init)
-
-    def _continues(self, rows):
-        """Whether the fit starts from the one before."""
-        if not (self.warm_start and hasattr(self, "hidden_coef_")):
-            return False
-        k, d = self.hidden_coef_.shape
-        return d == rows.n_features and self.n_hidden in (None, k)
-
-    def _before(self, model):
-        """Return (network, theta) of the previous fit."""
-        W, v = self.hidden_coef_.astype(np.float64), self.output_coef_.astype(np.float64)
-        _, linear, c = model.from_user((W.T * v) @ W, self.coef_.astype(np.float64), self.intercept_)
-        W = model.whitening.to_white(W) / model.target_scale**0.5
-        return QuadraticNetwork(model, v), np.concatenate([W.ravel(), model.packed_head(linear, c)])
-
-    def _tolerances(self, rows):
-        """Return those of the gap and of descent."""
-        eps = float(np.finfo(rows.dtype).eps)
-        goal = max(self.tol, 1e3 * eps)
-        return goal, max(goal / 100, 10 * eps)
-
-    def _watched(self, network, tasks):
-        """Return the options of the loop."""
-
-        def told(theta, n_iter):
-            return {**self._attributes(network, theta), "n_iter_": n_iter}
-
-        return {"max_iter": self.max_iter, "verbose": self.verbose, "watch": tasks.watch(self.max_iter, told)}
-
-    def _gradient_descent(self, network, theta, moments, rng, tasks):
-        """Return (network, descent) of the papers' iteration, in the user's own coordinates."""
-        spectral = starts.quadratic_start(network.model, moments, network.n_hidden, rng)
-        network, theta = network.in_user_units(theta)
-        # A small start is so flat that the step 1/L of its own curvature would leap over the solution.
-        curvature = max(largest_curvature(*spectral[0].in_user_units(spectral[1])), largest_curvature(network, theta))
-        return network, papers_descent(
-            network,
-            theta,
-            step_size=self.step_size,
-            tol=self.tol,
-            curvature=curvature,
-            stopped=tasks.stopped,
-            **self._watched(network, tasks),
-        )
-
-    def _convex(self, model, moments, reference, tasks):
-        """Return (network, descent) of the global optimum among networks of any number of units."""
-        goal, tol = self._tolerances(model.rows)
-        if model.alpha == 0 and not model.positive:
-            form = QuadraticForm(model)
-            return quadratic.least_squares(form, tol=tol, **self._watched(form, tasks))
-        head = model.packed_head(*moments[1:])
-        network, descent = quadratic.proximal_start(model, head, max_iter=self.max_iter, verbose=self.verbose)
-        options = partial(self._watched, tasks=tasks)
-        return quadratic.rank_adapted(network, descent, reference, goal=goal, tol=tol, options=options)
-
-    def _low_rank(self, network, theta, rng, tasks):
-        """Return (network, descent) of at most n_hidden units."""
-        options = {"max_iter": self.max_iter, "verbose": self.verbose}
-        options["begin"] = partial(tasks.proceed, "start", partial(self._attributes, network, theta))
-        tasks.begin("start")
-        descent = Descent(theta)
-        n_starts = 0 if self._continues(network.rows) else self.n_init - 1
-        network, descent = quadratic.low_rank(network, descent, rng, n_starts=n_starts, **options)
-        if tasks.finish(lambda: self._attributes(network, descent.theta)):
-            descent = descent.stopped(STOPPED)
-        tol = self._tolerances(network.rows)[1]
-        return network, quadratic.polished(network, descent, tol=tol, **self._watched(network, tasks))
-
-    def _attributes(self, network, theta):
-        """Return the fitted weights."""
-        model, (matrix, beta, c) = network.model, network.parts(theta)
-        if self._is_gd:
-            W, _, v = network.unpack(theta)
-        else:
-            W, v = model.units(matrix)
-            missing = max(self.n_hidden or 1, len(W)) - len(W)
-            W, v = np.pad(W, ((0, missing), (0, 0))), np.append(v, np.ones(missing))
-        M, coef, intercept = model.user(matrix, beta, c)
-        t, to_columns = model.target_scale, model.whitening.to_columns
-        return {
-            "matrix_": (M + M.T) / 2,
-            "coef_": coef,
-            "intercept_": intercept,
-            "hidden_coef_": W,
-            "output_coef_": v,
-            "_centered": (t * to_columns(beta[None])[0], model.whitening.center, t * c),
-        }
-
-    def _store(self, model, network, descent, reference):
-        attributes, dtype = self._attributes(network, descent.theta), model.rows.dtype
-        unit = network.model.target_scale * network.model.target_scale  # of floats, ** raises where it overflows
-        self.loss_ = network.loss(descent.theta) * unit
-        if not np.isfinite(self.loss_) or not np.all(np.isfinite(attributes["matrix_"])):
-            raise ValueError(f"X or y: squares of their entries overflow {dtype}; rescale them")
-        parts = network.parts(descent.theta)
-        if network.model is not model:
-            parts = model.from_user(*network.model.user(*parts))
-        for name in ("matrix_", "coef_", "hidden_coef_", "output_coef_"):
-            setattr(self, name, attributes[name].astype(dtype))
-        self.intercept_, self._centered = attributes["intercept_"], attributes["_centered"]
-        self.alpha_ = float(self.alpha)
-        self.loss_curve_ = [value * unit for value in descent.loss_curve] or [self.loss_]
-        goal = self._tolerances(model.rows)[0]
-        self.optimality_gap_ = certificate(model, parts, reference).gap
-        self.certified_ = bool(self.optimality_gap_ <= goal)
-        self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
-        told = "certified: no network of more units has a lower objective"
-        if not self.certified_:
-            told = (
-                f"not certified: optimality_gap_ = {self.optimality_gap_:.3g} > {goal:.3g}, there are better networks"
-            )
-        if not self._is_gd and self._is_convex(model) and not descent.interrupted:
-            self.converged_ = self.certified_
-        self.stop_reason_ = f"{descent.stop_reason}; {told}"
-        self._warn_unless_converged(self.stop_reason_, "Raise max_iter or tol, or standardise the columns")
+    def _standard_deviations(self, X):
+        spread = np.zeros(X.shape[0])
+        if self._tangent is not None:
+            spread = Tangent(**self._tangent).variances(X) / self._n
+        return np.minimum((self._noise * (1 + spread)) ** 0.5, np.finfo(X.dtype).max).astype(X.dtype)

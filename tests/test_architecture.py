@@ -19,9 +19,13 @@ ROOT = Path(skrelu.__file__).parent
 FLOORS = [
     ["__main__", "_cli"],
     ["__init__"],
-    ["plotting", "projected", "projected_cv", "one_hidden_layer", "one_hidden_layer_relu", "quadratic", "two_layer"],
+    [
+        *("plotting", "projected", "projected_cv", "one_hidden_layer", "one_hidden_layer_relu", "quadratic"),
+        *("two_layer", "two_layer_fit"),
+    ],
+    ["quadratic_fit"],
     ["base"],
-    ["solvers", "starts", "certificates", "null_combinations", "standard_errors"],
+    ["solvers", "starts", "certificates", "null_combinations", "standard_errors", "laplace", "prediction_errors"],
     ["moments", "tensors", "output_moments", "joint_diagonalisation", "networks", "whitening"],
     ["rows", "activations", "criteria", "constraints", "_compat", "datasets", "metrics"],
 ]
@@ -241,20 +245,20 @@ SIGNATURES = {
         f"solver='auto', step_size='auto', {COMMON})"
     ),
     "OneHiddenLayerNet": (
-        "(n_hidden='auto', *, activation='softplus', init='tensor', output_weights='signed', alpha=0.0, "
+        "(n_hidden='auto', *, activation='softplus', init='tensor', output_weights='signed', alpha='auto', "
         "solver='auto', step_size='auto', fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, "
         "warm_start=False, verbose=0)"
     ),
     "OneHiddenLayerReLU": (
-        "(n_hidden='auto', *, init='tensor', output_weights='signed', alpha=0.0, solver='auto', step_size='auto', "
+        "(n_hidden='auto', *, init='tensor', output_weights='signed', alpha='auto', solver='auto', step_size='auto', "
         "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, warm_start=False, verbose=0)"
     ),
     "TwoLayerReLURecovery": (
-        "(n_hidden='auto', *, activation='relu', outliers='none', alpha=0.0, solver='auto', step_size='auto', "
+        "(n_hidden='auto', *, activation='relu', outliers='none', alpha='auto', solver='auto', step_size='auto', "
         "fit_intercept=True, max_iter=1000, tol=1e-10, random_state=None, n_init=10, warm_start=False, verbose=0)"
     ),
     "QuadraticNet": (
-        "(n_hidden=None, *, init='spectral', output_weights='signed', alpha=0.0, fit_linear=True, solver='auto', "
+        "(n_hidden=None, *, init='spectral', output_weights='signed', alpha='auto', fit_linear=True, solver='auto', "
         "step_size='auto', fit_intercept=True, max_iter=1000, tol=1e-08, random_state=None, n_init=10, "
         "warm_start=False, verbose=0)"
     ),

@@ -26,16 +26,18 @@ def target(X):
 Y = target(X)
 
 VARIANTS = {
-    "auto": {},
-    "three": {"n_hidden": 3},
+    "auto": {"alpha": 0},
+    "three": {"n_hidden": 3, "alpha": 0},
+    "default": {},
+    "chosen": {"n_hidden": 3},
     "decay": {"n_hidden": 3, "alpha": 0.01},
     "gd": {"n_hidden": 3, "solver": "gd", "max_iter": 200},
     "paper": {"n_hidden": 3, "step_size": 1.0, "max_iter": 200},
-    "no intercept": {"n_hidden": 3, "init": "random", "fit_intercept": False},
-    "wide": {"n_hidden": 12},
+    "no intercept": {"n_hidden": 3, "alpha": 0, "init": "random", "fit_intercept": False},
+    "wide": {"n_hidden": 12, "alpha": 0},
 }
 variants = pytest.mark.parametrize("name", VARIANTS)
-FAST = ("auto", "gd")
+FAST = ("auto", "gd", "default")
 # The others run with the slow tests.
 most = pytest.mark.parametrize(
     "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]

@@ -23,11 +23,12 @@ def data(seed=0, n=240, noise=0.1, bias=0.3):
 
 
 MODELS = {
-    "auto": OneHiddenLayerReLU(K, random_state=0),
-    "no intercept": OneHiddenLayerReLU(K, fit_intercept=False, random_state=0),
+    "auto": OneHiddenLayerReLU(K, alpha=0.0, random_state=0),
+    "no intercept": OneHiddenLayerReLU(K, alpha=0.0, fit_intercept=False, random_state=0),
     "decay": OneHiddenLayerReLU(K, alpha=0.03, random_state=0),
     "gd": OneHiddenLayerReLU(K, solver="gd", max_iter=30, tol=0, random_state=0),
-    "any size": OneHiddenLayerReLU(random_state=0),
+    "any size": OneHiddenLayerReLU(alpha=0.0, random_state=0),
+    "default": OneHiddenLayerReLU(random_state=0),
 }
 models = pytest.mark.parametrize("name", MODELS)
 
@@ -72,7 +73,7 @@ def test_the_weights_count():
 @models
 def test_a_common_factor_of_the_weights_changes_nothing_at_a_fixed_size(name):
     """The number of rows, the sum of the weights, decides the size and how far moments are trusted, not the optimum."""
-    if name == "any size":
+    if name in ("any size", "default"):
         pytest.skip("the sum of the weights is the number of rows")
     X, y, s = data()
     X = centred(name, X)
@@ -103,7 +104,7 @@ def test_the_order_of_the_rows_does_not_matter(name):
     assert_same(fit(name, X[order], y[order], s[order]), fit(name, X, y, s))
 
 
-@pytest.mark.parametrize("name", ["auto", "decay", "gd"])
+@pytest.mark.parametrize("name", ["auto", "decay", "gd", "default"])
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     X = centred(name, X)
@@ -143,13 +144,15 @@ def test_the_units_of_the_target_do_not_matter(name, factor):
     X, y, s = data()
     X = centred(name, X)
     plain = fit(name, X, y, s)
-    scaled = fit(name, X, factor * y, s, alpha=factor * MODELS[name].alpha)
+    alpha = MODELS[name].alpha
+    scaled = fit(name, X, factor * y, s, alpha=alpha if alpha == "auto" else factor * alpha)
+    assert scaled.alpha_ == pytest.approx(factor * plain.alpha_, rel=1e-10)
     np.testing.assert_allclose(scaled.hidden_coef_ / factor, plain.hidden_coef_, rtol=0, atol=1e-7)
     np.testing.assert_allclose(scaled.predict(X) / factor, plain.predict(X), rtol=0, atol=1e-7)
     np.testing.assert_allclose(np.array(scaled.loss_curve_[-1]) / factor**2, plain.loss_curve_[-1], rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["auto", "decay", "any size"])
+@pytest.mark.parametrize("name", ["auto", "decay", "any size", "default"])
 def test_scales_and_shifts_of_the_columns_do_not_matter(name):
     """Not even to the penalty, which S makes free of units."""
     X, y, s = data()
@@ -159,7 +162,7 @@ def test_scales_and_shifts_of_the_columns_do_not_matter(name):
     np.testing.assert_allclose(other.hidden_coef_ * scales, plain.hidden_coef_, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["auto", "any size"])
+@pytest.mark.parametrize("name", ["auto", "any size", "default"])
 @pytest.mark.parametrize("seed", range(3))
 def test_affine_maps_of_the_inputs_leave_the_predictions(name, seed):
     X, y, _ = data(seed)
@@ -196,7 +199,7 @@ def test_duplicate_columns_share_the_weights_of_one(name):
     assert np.abs(w[:, D:]).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["auto", "any size"])
+@pytest.mark.parametrize("name", ["auto", "any size", "default"])
 def test_a_constant_column_changes_nothing(name):
     X, y, s = data()
     wide = np.column_stack([X[:, :3], np.full(len(y), 7.0), X[:, 3:], np.zeros(len(y))])
@@ -394,7 +397,7 @@ def one_unit(seed, noise):
 @pytest.mark.parametrize("seed", range(5))
 def test_one_positive_unit_without_noise_is_the_single_relu(seed):
     X, y, w = one_unit(seed, 0.0)
-    net = OneHiddenLayerReLU(1, fit_intercept=False, output_weights="positive", random_state=0).fit(X, y)
+    net = OneHiddenLayerReLU(1, alpha=0, fit_intercept=False, output_weights="positive", random_state=0).fit(X, y)
     single = ProjectedReLURegressor(None, fit_intercept=False).fit(X, y)
     np.testing.assert_allclose(net.hidden_coef_[0], single.coef_, rtol=0, atol=1e-10)
     np.testing.assert_allclose(net.hidden_coef_[0], w, rtol=0, atol=1e-10)
@@ -404,7 +407,7 @@ def test_one_positive_unit_without_noise_is_the_single_relu(seed):
 def test_one_positive_unit_with_noise_is_the_single_relu_to_the_smoothing(seed):
     """Smoothing by e = 1e-4 moves the objective by at most ``B = mean |r| e t / 8 + (e t / 8)^2 / 2``, each way."""
     X, y, _ = one_unit(seed, 0.3)
-    net = OneHiddenLayerReLU(1, fit_intercept=False, output_weights="positive", random_state=0).fit(X, y)
+    net = OneHiddenLayerReLU(1, alpha=0, fit_intercept=False, output_weights="positive", random_state=0).fit(X, y)
     single = ProjectedReLURegressor(None, fit_intercept=False).fit(X, y)
     shift = 1e-4 * np.sqrt(np.mean(y**2)) / 8
     bound = 2 * (np.mean(np.abs(single.predict(X) - y)) * shift + shift**2 / 2)
@@ -418,14 +421,14 @@ def test_one_positive_unit_with_noise_is_the_single_relu_to_the_smoothing(seed):
 def test_a_positive_network_fits_the_negative_of_no_network():
     """Outputs +1 cannot reach a concave target: the loss stays far above that of signed outputs."""
     X, y = make_one_hidden_layer(300, D, 2, output_coef=[-1.0, -1.0], random_state=0)
-    positive = OneHiddenLayerReLU(2, output_weights="positive", random_state=0).fit(X, y)
-    signed = OneHiddenLayerReLU(2, random_state=0).fit(X, y)
+    positive = OneHiddenLayerReLU(2, alpha=0, output_weights="positive", random_state=0).fit(X, y)
+    signed = OneHiddenLayerReLU(2, alpha=0, random_state=0).fit(X, y)
     assert signed.loss_ < 1e-20
     assert positive.loss_ > 0.01
     np.testing.assert_array_equal(positive.output_coef_, 1)
 
 
-@pytest.mark.parametrize("name", ["auto", "decay", "gd", "any size"])
+@pytest.mark.parametrize("name", ["auto", "decay", "gd", "any size", "default"])
 def test_single_precision_is_close(name):
     X, y, _ = data(noise=0.05)
     X = centred(name, X)

@@ -99,7 +99,7 @@ def test_positive_outputs_stay_positive():
     assert function_error(model, teacher, 10) < 1e-6
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.set_params(max_iter=50, n_init=2).fit(X, -y)
+        model.set_params(alpha=0, max_iter=50, n_init=2).fit(X, -y)
     assert np.all(model.output_coef_ >= 0)
 
 
@@ -138,7 +138,7 @@ def test_the_tensor_start_is_better_than_a_random_one(activation):
 def test_newton_with_noise_converges_to_rounding():
     for activation in ("softplus", "tanh", "gelu"):
         X, y, teacher = planted(0, 2000, 10, 3, activation=activation, noise=0.1)
-        model = OneHiddenLayerNet(3, activation=activation, random_state=0).fit(X, y)
+        model = OneHiddenLayerNet(3, activation=activation, alpha=0, random_state=0).fit(X, y)
         assert model.converged_
         assert 2 * model.loss_ == pytest.approx(0.01, rel=0.15)
         assert function_error(model, teacher, 10) < 0.1
@@ -147,7 +147,7 @@ def test_newton_with_noise_converges_to_rounding():
 # the ReLU is one of them
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 0.1}, {"step_size": 0.5, "max_iter": 20, "tol": 0}])
+@pytest.mark.parametrize("options", [{}, {"alpha": 0}, {"alpha": 0.1}, {"step_size": 0.5, "max_iter": 20, "tol": 0}])
 def test_the_relu_is_a_special_case(options):
     X, y, _ = planted(0, 300, 6, 3, activation="relu", noise=0.1)
     one = OneHiddenLayerReLU(3, random_state=0, **options).fit(X, y)
@@ -203,7 +203,7 @@ def test_real_data(activation):
 
 
 @pytest.mark.parametrize("activation", ["softplus", "tanh", "sigmoid", "gelu", "squared_relu"])
-@pytest.mark.parametrize("options", [{}, {"alpha": 0.01}, {"step_size": 1.0, "max_iter": 30, "tol": 0}])
+@pytest.mark.parametrize("options", [{}, {"alpha": 0}, {"alpha": 0.01}, {"step_size": 1.0, "max_iter": 30, "tol": 0}])
 def test_integer_weights_are_repetitions(activation, options):
     X, y, _ = planted(0, 400, 6, 2, activation=activation, biased=True, noise=0.05)
     X = X * np.arange(1, 7) + 1
@@ -258,7 +258,9 @@ def hostile():
 
 @quietly
 @every_activation
-@pytest.mark.parametrize("options", [{}, {"n_hidden": 7}, {"solver": "gd"}, {"alpha": 0.1, "fit_intercept": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"n_hidden": 7}, {"alpha": 0}, {"solver": "gd"}, {"alpha": 0.1, "fit_intercept": False}]
+)
 def test_hostile_inputs_give_finite_fits_or_a_clear_error(activation, options):
     for name, X, y in hostile():
         model = OneHiddenLayerNet(activation=activation, random_state=0, max_iter=30, n_init=2, **options)
@@ -280,6 +282,6 @@ def test_units_without_bound_end_with_a_reason():
     X, y = load_diabetes(return_X_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        model = OneHiddenLayerNet(3, activation=tanh, random_state=0).fit(X, y)
+        model = OneHiddenLayerNet(3, activation=tanh, alpha=0, random_state=0).fit(X, y)
     assert model.n_iter_ < 500
     assert model.stop_reason_

@@ -191,7 +191,7 @@ def test_gradient_descent_with_noise_converges_linearly_to_the_statistical_error
     path, model, (X, y, teacher) = descent_path(seed, noise=0.1)
     errors = np.array(path.errors)
     # It falls, and then stays: the level is that of the local optimum, the default solver's.
-    optimum = OneHiddenLayerReLU(3, fit_intercept=False, random_state=seed).fit(X, y)
+    optimum = OneHiddenLayerReLU(3, alpha=0, fit_intercept=False, random_state=seed).fit(X, y)
     level = recovery_error(teacher.hidden_coef_, optimum.hidden_coef_)
     # Every row on a kink makes two local optima of one; they are near one another.
     assert errors[-1] == pytest.approx(level, rel=0.05)
@@ -210,7 +210,7 @@ def statistical_errors(seeds, sigma, n, d=8, k=3):
     ratios, errors = [], []
     for seed in seeds:
         X, y, teacher = make_one_hidden_layer(n, d, k, noise=sigma, return_teacher=True, random_state=seed)
-        model = OneHiddenLayerReLU(k, fit_intercept=False, random_state=seed).fit(X, y)
+        model = OneHiddenLayerReLU(k, alpha=0, fit_intercept=False, random_state=seed).fit(X, y)
         error = recovery_error(teacher.hidden_coef_, model.hidden_coef_) ** 2 * k  # unit rows
         J = (((X @ teacher.hidden_coef_.T) > 0)[:, :, None] * X[:, None, :]).reshape(n, -1)
         J = J * np.repeat(teacher.output_coef_, d)
@@ -259,9 +259,9 @@ def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(sigma):
     ratios = []
     for seed in range(9):
         X, y, teacher = make_one_hidden_layer(1000, 12, 4, noise=sigma, return_teacher=True, random_state=seed)
-        model = OneHiddenLayerReLU(4, fit_intercept=False, random_state=seed).fit(X, y)
+        model = OneHiddenLayerReLU(4, alpha=0, fit_intercept=False, random_state=seed).fit(X, y)
         oracle = oracle_weights(X, y, teacher.hidden_coef_, teacher.output_coef_)
-        from_truth = OneHiddenLayerReLU(4, fit_intercept=False, init=teacher.hidden_coef_).fit(X, y)
+        from_truth = OneHiddenLayerReLU(4, alpha=0, fit_intercept=False, init=teacher.hidden_coef_).fit(X, y)
         oracle_loss = np.mean((np.maximum(X @ oracle.T, 0) @ teacher.output_coef_ - y) ** 2) / 2
         assert from_truth.loss_ <= oracle_loss * (1 + 1e-3)
         references = [recovery_error(teacher.hidden_coef_, W) for W in (oracle, from_truth.hidden_coef_)]
@@ -315,7 +315,8 @@ def test_two_parallel_units_cannot_be_told_apart_and_the_fit_says_so():
 def test_fewer_rows_than_weights_determine_nothing_and_the_fit_says_so(fit_intercept):
     for seed in range(2):
         X, y, teacher = make_one_hidden_layer(60, 20, 5, return_teacher=True, random_state=seed)
-        model = OneHiddenLayerReLU(5, fit_intercept=fit_intercept, n_init=2, random_state=seed).fit(X, y)
+        model = OneHiddenLayerReLU(5, alpha=0, fit_intercept=fit_intercept, n_init=2, random_state=seed)
+        model.fit(X, y)
         size = 106 if fit_intercept else 100
         assert f"60 rows do not determine {size} weights" in model.stop_reason_
         assert recovery_error(teacher.hidden_coef_, model.hidden_coef_) > 0.1
@@ -323,7 +324,7 @@ def test_fewer_rows_than_weights_determine_nothing_and_the_fit_says_so(fit_inter
 
 def test_weights_count_as_rows_where_it_is_said_what_they_determine():
     X, y = make_one_hidden_layer(60, 20, 5, random_state=0)
-    told = OneHiddenLayerReLU(5, random_state=0).fit(X, y, np.full(60, 0.5)).stop_reason_
+    told = OneHiddenLayerReLU(5, alpha=0, random_state=0).fit(X, y, np.full(60, 0.5)).stop_reason_
     assert "30 rows do not determine 106 weights" in told
 
 

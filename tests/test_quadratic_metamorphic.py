@@ -22,17 +22,17 @@ def data(seed=0, n=200, noise=0.2):
 
 
 MODELS = {
-    "full": QuadraticNet(),
+    "full": QuadraticNet(alpha=0),
     "decay": QuadraticNet(alpha=0.1),
-    "positive": QuadraticNet(output_weights="positive"),
+    "positive": QuadraticNet(alpha=0, output_weights="positive"),
     "positive decay": QuadraticNet(output_weights="positive", alpha=0.1),
-    "few": QuadraticNet(K, random_state=0),
+    "few": QuadraticNet(K, alpha=0, random_state=0),
     "few decay": QuadraticNet(K, alpha=0.1, random_state=0),
-    "pure": QuadraticNet(fit_linear=False, fit_intercept=False),
-    "few pure": QuadraticNet(K, fit_linear=False, fit_intercept=False, random_state=0),
-    "no line": QuadraticNet(fit_linear=False),
-    "no intercept": QuadraticNet(fit_intercept=False),
-    "gd": QuadraticNet(K, solver="gd", max_iter=30, tol=0, random_state=0),
+    "pure": QuadraticNet(alpha=0, fit_linear=False, fit_intercept=False),
+    "few pure": QuadraticNet(K, alpha=0, fit_linear=False, fit_intercept=False, random_state=0),
+    "no line": QuadraticNet(alpha=0, fit_linear=False),
+    "no intercept": QuadraticNet(alpha=0, fit_intercept=False),
+    "gd": QuadraticNet(K, alpha=0, solver="gd", max_iter=30, tol=0, random_state=0),
 }
 models = pytest.mark.parametrize("name", MODELS)
 SOLVED = [name for name in MODELS if name != "gd"]

@@ -106,7 +106,7 @@ def test_gradient_descent_comes_to_the_global_optimum_over_many_seeds(table, opt
 def test_beyond_as_many_rows_as_weights_it_is_least_squares_over_products_of_columns(table, options):
     X, y = tables()[table]
     optimum = best_loss(X, y, **{name.removeprefix("fit_"): value for name, value in options.items()})
-    model = QuadraticNet(**options).fit(X, y)
+    model = QuadraticNet(alpha=0, **options).fit(X, y)
     assert model.loss_ == pytest.approx(optimum, rel=1e-8)
     assert model.certified_
     assert model.loss_ == pytest.approx(best_of_weights(X, y, model), rel=1e-8)
@@ -133,7 +133,7 @@ def test_up_to_as_many_rows_as_weights_of_a_symmetric_matrix_interpolate(kind, d
         y = rng.standard_normal(n)
         for options in (PURE, {}):
             for tol, error in ((1e-8, 1e-18), *[(1e-12, 1e-24)] * (options is PURE)):
-                model = QuadraticNet(tol=tol, **options).fit(X, y)
+                model = QuadraticNet(alpha=0, tol=tol, **options).fit(X, y)
                 assert np.mean((model.predict(X) - y) ** 2) <= error * np.mean(y**2), (seed, options, tol)
                 assert model.certified_
 
@@ -141,7 +141,7 @@ def test_up_to_as_many_rows_as_weights_of_a_symmetric_matrix_interpolate(kind, d
 def test_one_row_more_than_weights_does_not_interpolate():
     rng = np.random.default_rng(0)
     X, y = rng.uniform(-1, 1, (11, 4)), rng.standard_normal(11)
-    assert QuadraticNet(**PURE).fit(X, y).loss_ > 1e-4
+    assert QuadraticNet(alpha=0, **PURE).fit(X, y).loss_ > 1e-4
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -191,7 +191,7 @@ def test_every_method_reaches_the_same_certified_objective(table):
     options = {"maxiter": 10_000, "maxfun": 20_000, "ftol": 0, "gtol": 1e-12}
     by_scipy = minimize(f, start, jac=True, method="L-BFGS-B", options=options).x
     by_chance = variance_reduced(f, start, n, rng, step=0.004, epochs=400)
-    default = QuadraticNet().fit(X, y)
+    default = QuadraticNet(alpha=0).fit(X, y)
     descent = QuadraticNet(step_size=1.0, init="random", tol=0, max_iter=4000, random_state=0).fit(X, y)
     found = {
         "L-BFGS": parts(by_scipy),
@@ -281,7 +281,7 @@ def test_one_unit_in_three_columns_is_not_certified_and_three_are():
     X, y = TABLES["heavy tails"]
     losses = []
     for k in (1, 2, 3):
-        model = QuadraticNet(k, random_state=0).fit(X, y)
+        model = QuadraticNet(k, alpha=0, random_state=0).fit(X, y)
         assert model.converged_
         assert model.certified_ == (k == 3)
         losses.append(model.loss_)
@@ -425,7 +425,7 @@ def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(output_we
         X, y, teacher = make_quadratic(
             450, 15, 3, output_weights=output_weights, noise=sigma, return_teacher=True, random_state=seed
         )
-        model = QuadraticNet(3, random_state=seed, **PURE).fit(X, y)
+        model = QuadraticNet(3, alpha=0, random_state=seed, **PURE).fit(X, y)
         M = from_the_truth(X, y, teacher.hidden_coef_, teacher.output_coef_)
         errors = [np.linalg.norm(matrix - teacher.matrix_) for matrix in (model.matrix_, M)]
         ratios.append(errors[0] / errors[1])
@@ -450,7 +450,7 @@ def test_the_error_is_proportional_to_the_noise():
     errors = []
     for sigma in (1e-4, 1e-2):
         X, y, teacher = make_quadratic(450, 15, 3, noise=sigma, return_teacher=True, random_state=0)
-        model = QuadraticNet(3, random_state=0, **PURE).fit(X, y)
+        model = QuadraticNet(3, alpha=0, random_state=0, **PURE).fit(X, y)
         errors.append(np.linalg.norm(model.matrix_ - teacher.matrix_))
     assert errors[1] / errors[0] == pytest.approx(100, rel=0.05)
 

@@ -97,13 +97,13 @@ def log_slope(z):
 LOG = Activation(log_unit, log_slope, "log", kink=1.0)
 
 MODELS = {
-    "given": TwoLayerReLURecovery(K, random_state=0),
-    "any size": TwoLayerReLURecovery(random_state=0),
-    "no intercept": TwoLayerReLURecovery(K, fit_intercept=False, random_state=0),
+    "given": TwoLayerReLURecovery(K, alpha=0.0, random_state=0),
+    "any size": TwoLayerReLURecovery(alpha=0.0, random_state=0),
+    "no intercept": TwoLayerReLURecovery(K, fit_intercept=False, alpha=0.0, random_state=0),
     "decay": TwoLayerReLURecovery(K, alpha=0.05, random_state=0),
-    "squared": TwoLayerReLURecovery(K, activation="squared_relu", n_init=3, random_state=0),
-    "log": TwoLayerReLURecovery(K, activation=LOG, n_init=3, random_state=0),
-    "gd": TwoLayerReLURecovery(K, solver="gd", max_iter=50, tol=0, random_state=0),
+    "squared": TwoLayerReLURecovery(K, activation="squared_relu", n_init=3, alpha=0.0, random_state=0),
+    "log": TwoLayerReLURecovery(K, activation=LOG, n_init=3, alpha=0.0, random_state=0),
+    "gd": TwoLayerReLURecovery(K, solver="gd", max_iter=50, tol=0, alpha=0.0, random_state=0),
 }
 models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 FEW = ("given", "any size", "gd")

@@ -26,12 +26,12 @@ def data(seed=0, n=240, noise=0.1, bias=0.3):
 
 
 MODELS = {
-    "given": TwoLayerReLURecovery(K, random_state=0),
-    "any size": TwoLayerReLURecovery(random_state=0),
-    "no intercept": TwoLayerReLURecovery(K, fit_intercept=False, random_state=0),
+    "given": TwoLayerReLURecovery(K, alpha=0.0, random_state=0),
+    "any size": TwoLayerReLURecovery(alpha=0.0, random_state=0),
+    "no intercept": TwoLayerReLURecovery(K, fit_intercept=False, alpha=0.0, random_state=0),
     "decay": TwoLayerReLURecovery(K, alpha=0.03, random_state=0),
-    "squared": TwoLayerReLURecovery(K, activation="squared_relu", random_state=0),
-    "gd": TwoLayerReLURecovery(K, solver="gd", max_iter=30, tol=0, random_state=0),
+    "squared": TwoLayerReLURecovery(K, activation="squared_relu", alpha=0.0, random_state=0),
+    "gd": TwoLayerReLURecovery(K, solver="gd", max_iter=30, tol=0, alpha=0.0, random_state=0),
 }
 FAST = ("given",)
 names = pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def test_gauss_newton_is_the_matrix_of_the_linearised_residual(kind, activation,
     U = net.layer(theta).coef
     J = np.einsum("ij,id,jo->iojd", derivative, columns, U) * p[:, None, None, None] ** 0.5
     A = np.column_stack([value, np.ones((len(X), int(kind[0])))]) * p[:, None] ** 0.5
-    decay = np.eye(A.shape[1]) * net._decays[1]
+    decay = np.eye(A.shape[1]) * net.decays[1]
     decay[k:] = 0
     projector = np.eye(len(A)) - A @ np.linalg.solve(A.T @ A + decay, A.T)
     J = J.reshape(len(X), m, -1)
@@ -284,7 +284,7 @@ def test_gauss_newton_is_the_matrix_of_the_linearised_residual(kind, activation,
     if kind[1]:
         S = np.zeros((net.shape[1],) * 2)
         S[:4, :4] = net.whitening.variances
-        expected += net._decays[0] * np.kron(np.eye(k), S)
+        expected += net.decays[0] * np.kron(np.eye(k), S)
     found = matrix_of(net.curvature_product(theta), len(theta))
     np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
     np.testing.assert_allclose(found, found.T, atol=1e-11 * np.abs(found).max())
@@ -317,7 +317,7 @@ def test_the_metric_is_a_kronecker_product(kind, activation):
     U = net.output(theta)[0] / net._output_unit
     A = (U.T @ U) * ((slopes.T * p) @ slopes)
     if kind[1]:
-        A += net._decays[0] * np.trace(net.whitening.variances) / 4 * np.eye(3)
+        A += net.decays[0] * np.trace(net.whitening.variances) / 4 * np.eye(3)
     A += RIDGE * np.trace(A) / 3 * np.eye(3)
     np.testing.assert_allclose(
         net.metric(theta)(q).reshape(net.shape), np.linalg.solve(A, q.reshape(net.shape)), rtol=1e-6
@@ -520,7 +520,7 @@ def test_all_units_dead():
         product = net.curvature_product(theta)(point(net))
         assert np.all(np.isfinite(product))
         if kind[0]:  # Without biases all rows lie on the kinks.
-            np.testing.assert_array_equal(product, net._decays[0] * net._variances(point(net)))
+            np.testing.assert_array_equal(product, net.decays[0] * net._variances(point(net)))
         np.testing.assert_array_equal(net.output(theta)[0], 0)
         np.testing.assert_allclose(net.output(theta)[1], net.center)
         assert net.parallel_units(theta) == 2
@@ -738,7 +738,7 @@ def test_a_variant_keeps_what_it_is_not_told():
 def test_in_the_users_coordinates_it_is_the_same_function():
     X, y, weight = table(0)
     net = network_of(X, y, weight)
-    plain = TwoLayer(net.rows, relu, unwhitened(net.whitening), 3, **net._options)
+    plain = TwoLayer(net.rows, relu, unwhitened(net.whitening), 3, **net.options)
     theta = point(net)
     there = plain.parameters(*net.hidden(theta))
     assert plain.value_and_gradient(there)[0] == pytest.approx(net.value_and_gradient(theta)[0], rel=1e-10)

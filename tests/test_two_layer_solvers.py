@@ -78,7 +78,7 @@ def least_loss(network, X, y, theta, kept, alpha=0.0):
     values = np.maximum(X @ W[kept].T + b[kept], 0) / network._hidden_unit
     A = np.column_stack([values, np.ones((len(X), int(network.fit_intercept)))])
     targets = (y - network.center) / network.target_scale
-    decay = np.eye(len(kept), A.shape[1]) * (len(X) * network._decays[1]) ** 0.5
+    decay = np.eye(len(kept), A.shape[1]) * (len(X) * network.decays[1]) ** 0.5
     A, targets = np.vstack([A, decay]), np.vstack([targets, np.zeros((len(kept), y.shape[1]))])
     return np.sum((A @ np.linalg.lstsq(A, targets, rcond=1e-10)[0] - targets) ** 2) / 2 / len(X)
 
@@ -686,7 +686,7 @@ def interruptible(seed=0, k=2):
     X, y, _ = planted(seed, n=200, share=0.2)
     network, moments, centered = network_of(X, y, k)
     rows = Interrupting(X, y)
-    network = TwoLayer(rows, relu, network.whitening, k, **network._options)
+    network = TwoLayer(rows, relu, network.whitening, k, **network.options)
     return rows, network, moments, tensor_descent(network, moments, centered)
 
 

@@ -347,7 +347,7 @@ class OneHiddenLayer:
             return float(self.n_weights)
         A, A_v = self.slope_moments(theta)
         penalties = np.linalg.eigvalsh(self.whitening.variances)[self.whitening.size - self.whitening.rank :]
-        variances = np.append(1 / np.maximum(penalties, np.finfo(float).tiny), np.ones(int(self.fit_intercept)))
+        variances = np.append(1 / np.maximum(penalties, 1e-10), np.ones(int(self.fit_intercept)))
         hidden_decay, output_decay = self._decays
         total = spectral_degrees_of_freedom(np.linalg.eigvalsh(A), variances, hidden_decay) + self.fit_intercept
         if self.activation.homogeneity is None:

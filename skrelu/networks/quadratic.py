@@ -30,13 +30,15 @@ class QuadraticModel:
         origin from others.
     fit_linear, fit_intercept : bool
     alpha : float
-        Of the penalty ``(alpha/2) (|S^1/2 M S^1/2|_* + beta' S beta)``.
+        Of the penalty ``(alpha/2) (|S^1/2 M S^1/2|_* + linear_factor beta' S beta)``; of a centered whitening beta is
+        the slope at the center.
     scales : ndarray of shape (n_features,)
         The diagonal of S^1/2.
     target_scale : float
         t.
     positive : bool
         Whether M is positive semidefinite.
+    linear_factor : float
     """
 
     rows: Rows
@@ -47,6 +49,7 @@ class QuadraticModel:
     scales: np.ndarray
     target_scale: float
     positive: bool = False
+    linear_factor: float = 1.0
 
     @classmethod
     def of(cls, rows, *, fit_linear, fit_intercept, alpha, positive):
@@ -60,6 +63,11 @@ class QuadraticModel:
         # Else one may stand for the intercept: its scale is the size of its entries.
         scales = np.where(varies, white.deviations, 0.0 if both else mean)
         return cls(rows, white, fit_linear, fit_intercept, alpha, scales, rows.target_scale(), positive)
+
+    @property
+    def linear_alpha(self):
+        """The penalty of the linear part, y in units of t: ``(linear_alpha/2) beta~' T' S T beta~``."""
+        return self.alpha * self.linear_factor
 
     @property
     def n_head(self):
@@ -91,8 +99,10 @@ class QuadraticModel:
 
     def scaled(self):
         """Return the model in coordinates in which the penalty is the nuclear norm of M~ and the squares of beta~."""
-        if self.alpha == 0:
-            return self
+        return self if self.alpha == 0 else self.in_scales()
+
+    def in_scales(self):
+        """Return the model in coordinates ``S^-1/2 (x - m)``."""
         inverse = np.where(self.scales > 0, 1 / np.where(self.scales > 0, self.scales, 1), 0)
         return replace(self, whitening=replace(self.whitening, columns=inverse, inverse=self.scales))
 
@@ -269,7 +279,7 @@ class QuadraticNetwork:
         W, _, _ = self.unpack(theta)
         SW = W @ self.model.penalty_matrix
         beta, _ = self.model.head(theta)
-        S_beta = self.model.alpha * self.model.penalty_matrix @ beta
+        S_beta = self.model.linear_alpha * self.model.penalty_matrix @ beta
         value = (self._decay * np.sum(W * SW) + beta @ S_beta) / 2
         return value, self.pack(self._decay * SW, self.model.packed_head(S_beta, 0.0))
 
@@ -284,7 +294,7 @@ class QuadraticNetwork:
         A = 4 * np.outer(v, v) * (W @ W.T) + self._decay * mean_variance * np.eye(self.n_hidden)
         scale = np.trace(A) / max(self.n_hidden, 1)
         inverse = np.linalg.inv(A + (RIDGE * scale if scale > np.finfo(float).tiny else 1.0) * np.eye(self.n_hidden))
-        shrink = 1 / (1 + self.model.alpha * mean_variance)
+        shrink = 1 / (1 + self.model.linear_alpha * mean_variance)
 
         def apply(q):
             W, head, _ = self.unpack(q)

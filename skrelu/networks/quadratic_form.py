@@ -110,6 +110,14 @@ class QuadraticForm:
 
     def preconditioned(self):
         """Return this problem with its Hessian as metric; one pass, and n_weights^2 numbers."""
+        return QuadraticForm(self.model, self.hessian())
+
+    def summed(self):
+        """Return this problem as a `SummedForm`, of whose iterations none takes a pass; two passes."""
+        return SummedForm(self.model, self.value_and_gradient(np.zeros(self.n_weights)), self.hessian())
+
+    def hessian(self):
+        """Return the Hessian (n_weights, n_weights); one pass."""
         a, b = self._pairs
         scale = np.where(a == b, 2**-0.5, 1.0)
         mean = np.where((a == b) & self.model.fit_intercept, 1.0, 0.0)
@@ -126,4 +134,34 @@ class QuadraticForm:
                     total = total + (features.T * w) @ features
             return (total,)
 
-        return QuadraticForm(self.model, self.rows.sum(f)[0])
+        return self.rows.sum(f)[0]
+
+
+class SummedForm(QuadraticForm):
+    """A `QuadraticForm` whose sums over the rows are known: value and gradient at 0, and the Hessian.
+
+    Its values are good to eps, relative to the objective at 0.
+    """
+
+    def __init__(self, model, at_zero, hessian):
+        super().__init__(model)
+        self.at_zero, self.hessian_at_zero = at_zero, hessian
+
+    def with_model(self, model):
+        """Return the same problem for another penalty of the model."""
+        return SummedForm(model, self.at_zero, self.hessian_at_zero)
+
+    def moments(self, M, beta, c, target=None):
+        """Return what `QuadraticForm.moments` does, with target at its default; M is not None."""
+        loss, gradient = self._pass(self.pack(M, beta, c), target)
+        g, total = self.model.head(gradient)
+        G = np.zeros_like(M)
+        G[self._pairs] = gradient[: len(self._root)] * np.where(self._pairs[0] == self._pairs[1], 2**0.5, 1.0)
+        return loss, G + np.triu(G, 1).T + total * np.eye(len(G)), g, total
+
+    def _pass(self, theta, target):
+        moved = self.hessian_at_zero @ theta
+        if target is not None:
+            return float(theta @ moved) / 2, moved
+        value, gradient = self.at_zero
+        return value + float(gradient @ theta + theta @ moved / 2), gradient + moved

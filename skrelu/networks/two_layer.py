@@ -1,14 +1,13 @@
 """Two layers with several outputs, the output layer eliminated: loss, gradient and curvature of the hidden one."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from skrelu.networks.piecewise_linear import products
 from skrelu.networks.units import pseudo_inverse, regular_inverse, unit_values
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict = {
     "fit_intercept": True,
     "alpha": 0.0,
     "center": 0.0,
@@ -58,9 +57,8 @@ class TwoLayer:
     ``F(W, b) = min_{U, c} 1/(2 sum_i s_i) sum_i s_i |U f(W x_i + b) + c - y_i|^2
     + (alpha/2) sum_j (w_j' S w_j + |u_j|^2)``,
 
-    S the variances of the columns: variable projection. The inner problem is linear, its normal equations have k + 1
-    unknowns for each output. Two passes over the rows give F and its gradient: one for these equations, one for the
-    residual.
+    S the variances of the columns: variable projection. Two passes over the rows give F and its gradient: one for the
+    normal equations of the inner problem, k + 1 unknowns for each output, one for the residual.
 
     The solvers see the vector theta of the (w_j, b_j) in the coordinates of `whitening`. y is in units of its root mean
     square t about `center`, weights in units in which all are of order one. For a homogeneous f and alpha = 0, F does
@@ -92,7 +90,7 @@ class TwoLayer:
 
     def __init__(self, rows, activation, whitening, n_hidden, **options):
         self.rows, self.activation, self.whitening, self.n_hidden = rows, activation, whitening, n_hidden
-        self._options = options
+        self.options = options
         values = (options.get(name, default) for name, default in DEFAULTS.items())
         self.fit_intercept, self.alpha, self.center, self.target_scale, *rest = values
         self.output_rank, self.weighting, self.smoothing, self.gauss_newton = rest
@@ -103,8 +101,8 @@ class TwoLayer:
 
     def variant(self, n_hidden=None, **options):
         """Return this network with other options, or another number of units."""
-        n_hidden = self.n_hidden if n_hidden is None else n_hidden
-        return TwoLayer(self.rows, self.activation, self.whitening, n_hidden, **{**self._options, **options})
+        size = n_hidden or self.n_hidden
+        return TwoLayer(self.rows, self.activation, self.whitening, size, **{**self.options, **options})
 
     # parameters
 
@@ -157,9 +155,9 @@ class TwoLayer:
     @property
     def n_weights(self):
         """Number of weights that the data can tell: not the scale that units of a homogeneous activation share."""
-        of_unit = self.whitening.rank + self.fit_intercept + self.output_rank
         free_scale = self.activation.homogeneity is not None
-        return self.n_hidden * (of_unit - free_scale) + self.output_rank * self.fit_intercept
+        of_unit = self.whitening.rank + self.fit_intercept + self.output_rank - free_scale
+        return self.n_hidden * of_unit + self.output_rank * self.fit_intercept
 
     @property
     def n_equations(self):
@@ -210,8 +208,8 @@ class TwoLayer:
         return self.alpha == 0 and self.activation.homogeneity is not None and not self.gauss_newton
 
     @property
-    def _decays(self):
-        """Alpha in the units of hidden and of output weights."""
+    def decays(self):
+        """Alpha in the units of hidden and of output weights; equal if f is homogeneous."""
         return tuple(self.alpha * (unit / self.target_scale) ** 2 for unit in (self._hidden_unit, self._output_unit))
 
     # rows
@@ -253,7 +251,7 @@ class TwoLayer:
         alive = np.diag(covariance) > DEAD_EPS * eps * np.diag(gram)
         deviations = np.sqrt(np.diag(covariance), where=alive, out=np.zeros(self.n_hidden))
         if self.alpha > 0:
-            inverse = np.linalg.inv(covariance + self._decays[1] * np.eye(self.n_hidden))
+            inverse = np.linalg.inv(covariance + self.decays[1] * np.eye(self.n_hidden))
         else:
             inverse = pseudo_inverse(covariance, deviations, RANK_EPS * eps)
         coef = inverse @ (cross - np.outer(mean, mean_target))
@@ -274,7 +272,7 @@ class TwoLayer:
         loss, G, g_bias = self.rows.sum(f, *stacked, *output)
         gradient = self._pull_back(G, g_bias)
         if self.alpha > 0:
-            decay, g_penalty = self._decays, self._variances(theta)
+            decay, g_penalty = self.decays, self._variances(theta)
             loss += (decay[0] * (theta @ g_penalty) + decay[1] * np.sum(layer.coef**2)) / 2
             gradient += decay[0] * g_penalty
         return float(loss), self._at_fixed_lengths(theta, gradient)
@@ -303,7 +301,7 @@ class TwoLayer:
         A = (layer.coef @ layer.coef.T) * layer.slopes
         if self.alpha > 0:
             mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
-            A += self._decays[0] * mean_variance * np.eye(len(A))
+            A += self.decays[0] * mean_variance * np.eye(len(A))
         inverse = regular_inverse(A, RIDGE)
         return lambda q: (inverse @ q.reshape(self.shape)).ravel()
 
@@ -356,7 +354,7 @@ class TwoLayer:
             change = dcoef.astype(dtype), dintercept.astype(dtype)[:, None]
             result = self._pull_back(*self.rows.sum(f, *stacked, *output, *moved, *change))
             if self.alpha > 0:
-                result += self._decays[0] * self._variances(direction)
+                result += self.decays[0] * self._variances(direction)
             result = self._at_fixed_lengths(theta, result)
             if self._free_lengths:
                 result += self._along_lengths(theta, direction, np.sum(layer.coef**2, axis=1))
@@ -364,16 +362,20 @@ class TwoLayer:
 
         return product
 
-    def loss(self, theta):
-        """Return the objective without its penalty; two passes."""
+    def residual_covariance(self, theta):
+        """Return the second moments (n_outputs, n_outputs) of the residuals; two passes."""
         layer, dtype = self.layer(theta), self.rows.dtype
 
         def f(X, y, s, W, b, coef, intercept):
-            residual = self._forward(X, y, W, b, coef, intercept)[-1]
-            return (0.5 * np.sum(s * residual**2, dtype=np.float64),)
+            residual = self._forward(X, y, W, b, coef, intercept)[-1].astype(np.float64)
+            return ((residual * s) @ residual.T,)
 
         output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
-        return float(self.rows.sum(f, *self.stacked(theta), *output)[0])
+        return self.rows.sum(f, *self.stacked(theta), *output)[0]
+
+    def loss(self, theta):
+        """Return the objective without its penalty; two passes."""
+        return float(np.trace(self.residual_covariance(theta))) / 2
 
     @property
     def lowest(self):

@@ -247,7 +247,7 @@ class _Search:
         take the share ``p / (n q)`` of the variance of the residuals of rows that are kept, and add as much to others.
         Along the directions without noise, what is above rounding is wrong.
         """
-        values, vectors = np.linalg.eigh(_covariance(kept, theta))
+        values, vectors = np.linalg.eigh(kept.residual_covariance(theta))
         values = np.maximum(values, 0)
         directions = vectors / np.sqrt(values + self._floor**2)
         squares = self._distances(kept, theta, directions) ** 2
@@ -307,13 +307,3 @@ def _residuals(network, X, y, W, b, coef, intercept):
     Z = products(X, W)
     Z += b
     return coef.T @ unit_values(network.activation, Z)[0] + intercept - network.targets(y)
-
-
-def _covariance(network, theta):
-    """Return the second moments of the residuals."""
-
-    def f(X, y, s, *weights):
-        residual = _residuals(network, X, y, *weights)
-        return (((residual * s) @ residual.T).astype(np.float64),)
-
-    return network.rows.sum(f, *_weights(network, theta))[0]

@@ -21,10 +21,9 @@ def proximal_descent(form, theta):
     theta : ndarray
     """
     model, product = form.model, form.curvature_product(theta)
-    operator = LinearOperator((len(theta), len(theta)), matvec=product, dtype=np.float64)
-    curvature = SAFETY * float(eigsh(operator, 1, v0=np.ones(len(theta)), tol=1e-2, return_eigenvectors=False)[0])
+    curvature = SAFETY * _largest_eigenvalue(product, len(theta))
     # |theta|^2 counts M~ twice.
-    shrinkage, damping = model.alpha / (4 * model.target_scale * curvature), 1 + model.alpha / curvature
+    shrinkage, damping = model.alpha / (4 * model.target_scale * curvature), 1 + model.linear_alpha / curvature
 
     def proximal(theta):
         M, beta, c = form.parts(theta)
@@ -46,3 +45,11 @@ def proximal_descent(form, theta):
         ahead, theta, momentum = new + (momentum - 1) / following * change, new, following
         size = float(np.linalg.norm(new))
         yield Iterate(new, value, float(np.linalg.norm(change)) / size if size > 0 else 0.0)
+
+
+def _largest_eigenvalue(product, size):
+    """Return that of a positive semidefinite matrix, to a hundredth."""
+    if size == 1:
+        return float(product(np.ones(1))[0])
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    return float(eigsh(operator, 1, v0=np.ones(size), tol=1e-2, return_eigenvectors=False)[0])

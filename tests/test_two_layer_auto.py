@@ -1,0 +1,270 @@
+"""Weight decay that the data choose (`alpha="auto"`), and predictive standard deviations of `TwoLayerReLURecovery`."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_linnerud
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression
+
+from skrelu import TwoLayerReLURecovery
+from skrelu.activations import relu
+from skrelu.criteria import generalised_cross_validation
+from skrelu.datasets import make_two_layer_relu
+from skrelu.networks.two_layer import TwoLayer
+from skrelu.rows import Rows
+from skrelu.solvers import two_layer_path
+from skrelu.solvers.descent import Descent
+from skrelu.whitening import whitening
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def fit(X, y, s=None, n_hidden="auto", **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return TwoLayerReLURecovery(n_hidden, random_state=0, **options).fit(X, y, s)
+
+
+def rough(n=120, seed=0):
+    """Inputs far from normal, outputs that no small network has."""
+    rng = np.random.default_rng(seed)
+    X = np.exp(rng.standard_normal((n, 4)))
+    y = np.column_stack([np.log(X[:, 0] * X[:, 1]), np.sin(X[:, 2]) + X[:, 0] ** 0.5])
+    return X, y + 0.5 * rng.standard_normal(y.shape)
+
+
+def network(X, y, k, alpha=0.0):
+    rows, center = Rows(X, y), y.mean(axis=0)
+    options = {"center": center, "target_scale": rows.target_scale(center), "output_rank": y.shape[1]}
+    return TwoLayer(rows, relu, whitening(rows, centered=True), k, alpha=alpha, **options)
+
+
+# The choice
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_without_noise_there_is_no_decay_and_recovery_is_exact(fit_intercept):
+    X, y = make_two_layer_relu(200, 10, 3, 4, random_state=0)
+    model = fit(X, y, fit_intercept=fit_intercept)
+    plain = fit(X, y, fit_intercept=fit_intercept, alpha=0.0)
+    assert model.exact_
+    assert model.alpha_ == 0
+    np.testing.assert_array_equal(model.hidden_coef_, plain.hidden_coef_)
+    np.testing.assert_array_equal(model.alphas_, [0.0])
+    assert model.criterion_.shape == (1,)
+
+
+@pytest.mark.parametrize("n_hidden", ["auto", 3])
+def test_planted_with_noise_the_fit_is_that_without_decay(n_hidden):
+    X, y = make_two_layer_relu(300, 10, 3, 4, noise=0.1, random_state=1)
+    model, plain = fit(X, y, n_hidden=n_hidden), fit(X, y, n_hidden=n_hidden, alpha=0.0)
+    assert model.alpha_ == 0
+    np.testing.assert_array_equal(model.hidden_coef_, plain.hidden_coef_)
+
+
+def test_the_criterion_without_decay_is_its_formula():
+    X, y = make_two_layer_relu(300, 10, 3, 4, noise=0.1, random_state=1)
+    model = fit(X, y)
+    k, m = len(model.hidden_coef_), y.shape[1]
+    degrees = (k * (10 + 1 + m - 1) + m) / m
+    share = 1 - two_layer_path.SHARED * degrees / len(X)
+    assert model.criterion_[-1] == pytest.approx(2 * model.loss_ / share**2, rel=1e-3)  # before the last digits
+
+
+def test_other_data_get_a_decay_that_predicts_better_than_none():
+    X, y = rough()
+    X_new, y_new = rough(2000, seed=1)
+    model, plain = fit(X, y), fit(X, y, alpha=0.0)
+    assert model.alpha_ > 0
+    assert model.converged_
+    assert model.alphas_.shape == model.criterion_.shape
+    assert np.all(np.diff(model.alphas_) < 0)
+    assert model.alphas_[-1] == 0
+    assert model.alpha_ == model.alphas_[np.argmin(model.criterion_[:-1])]
+    errors = [np.mean((fitted.predict(X_new) - y_new) ** 2) for fitted in (model, plain)]
+    assert errors[0] < errors[1]
+
+
+def test_few_rows_of_linnerud_do_not_overfit():
+    X, y = load_linnerud(return_X_y=True)
+    model = fit(X, y)
+    assert model.alpha_ > 0
+    assert np.all(np.isfinite(model.predict(X)))
+    spread = model.predict(X).std(axis=0)
+    assert np.all(spread <= 1.5 * LinearRegression().fit(X, y).predict(X).std(axis=0))
+
+
+def test_a_number_and_the_exceptions():
+    X, y = rough()
+    assert fit(X, y, n_hidden=2, alpha=0.3).alpha_ == 0.3
+    assert fit(X, y, n_hidden=2, outliers="detect").alpha_ == 0
+    assert fit(X, y, n_hidden=2, solver="gd", max_iter=5).alpha_ == 0
+    assert fit(X, y, n_hidden=2, step_size=1.0, max_iter=5).alpha_ == 0
+
+
+@pytest.mark.parametrize("alpha", [-1.0, "gcv", None, np.nan])
+def test_a_bad_decay_is_named(alpha):
+    X, y = rough()
+    with pytest.raises(ValueError, match="'alpha' parameter"):
+        fit(X, y, alpha=alpha)
+
+
+def test_degrees_of_freedom_are_the_trace_of_a_linear_smoother():
+    """Of units that are on everywhere, with uncorrelated columns and one output."""
+    rng = np.random.default_rng(0)
+    X = np.linalg.qr(rng.standard_normal((200, 3)) - 0.0)[0] * 200**0.5
+    X = np.linalg.qr(X - X.mean(axis=0))[0] * 200**0.5
+    y = X @ rng.standard_normal((3, 1)) + 0.1 * rng.standard_normal((200, 1))
+    net = network(X, y, 1, alpha=0.2)
+    theta = net.parameters(0.1 * np.array([[1.0, 0.0, 0.0]]), np.array([10.0]))
+    layer, (a, b) = net.layer(theta, slopes=True), net.decays
+    u = layer.coef[0, 0]
+    G = layer.deviations[0] ** 2
+    determined = 3 * u * u / (u * u + a) + 1 + G / (G + b)
+    expected = 1 + determined / 5 * (net.n_weights - 1)
+    found = two_layer_path.degrees_of_freedom(net, theta, two_layer_path.standardised_variances(net.whitening))
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_criterion_of_a_path_is_recomputed():
+    X, y = rough()
+    net = network(X, y, 5)
+    variances = two_layer_path.standardised_variances(net.whitening)
+    start = two_layer_path.random_units(net, np.random.RandomState(0))
+    path = two_layer_path.decay_path(net, start, variances, max_iter=1000)
+    stage, theta = path.network, path.descent.theta
+    (W, b), (U, c) = stage.hidden(theta), stage.output(theta)
+    square = np.mean(np.sum((np.maximum(X @ W.T + b, 0) @ U.T + c - y) ** 2, axis=1)) / net.target_scale**2
+    degrees = two_layer_path.degrees_of_freedom(stage, theta, variances)
+    lowest = generalised_cross_validation(square, degrees, len(X), two_layer_path.SHARED)
+    assert path.criterion.min() == pytest.approx(lowest, rel=1e-10)
+    assert path.alphas[np.argmin(path.criterion)] == stage.alpha
+    assert path.alphas[0] == pytest.approx(two_layer_path.FIRST * net.target_scale)
+    np.testing.assert_allclose(path.alphas[:-1] / path.alphas[1:], two_layer_path.FACTOR)
+
+
+def test_a_path_that_is_out_of_iterations_has_not_converged():
+    X, y = rough()
+    net = network(X, y, 5)
+    start = two_layer_path.random_units(net, np.random.RandomState(0))
+    path = two_layer_path.decay_path(net, start, np.ones(4), max_iter=7)
+    assert not path.descent.converged
+    assert len(path.descent.loss_curve) <= 7
+
+
+def test_inputs_of_the_theorem_keep_no_decay_within_the_margin_and_others_only_far_below(monkeypatch):
+    X, y = rough()
+    net = network(X, y, 2)
+    descent = Descent(two_layer_path.random_units(net, np.random.RandomState(0)))
+    descent = descent.moved(net, descent.theta)
+    choose = {"free_size": False, "max_iter": 50}
+    for assumed, ratio, kept in [(True, 1.005, True), (True, 1.02, False), (False, 0.7, False), (False, 0.5, True)]:
+        monkeypatch.setattr(two_layer_path, "_criterion", lambda net, *_: 1.0 if net.alpha else ratio)  # noqa: B023
+        choice = two_layer_path.chosen(net, descent, np.random.RandomState(0), assumed=lambda: assumed, **choose)  # noqa: B023
+        assert (choice.network.alpha == 0) == kept
+
+
+# What must not change
+
+
+def assert_same_function(a, b, X, factor=1.0, rtol=1e-5):
+    p = a.predict(X)
+    np.testing.assert_allclose(factor * p, b.predict(X), rtol=0, atol=rtol * factor * np.abs(p).max())
+
+
+def test_weights_are_repetitions():
+    X, y = rough()
+    s = np.random.default_rng(0).integers(0, 3, len(X))
+    model, repeated = fit(X, y, s.astype(float)), fit(np.repeat(X, s, axis=0), np.repeat(y, s, axis=0))
+    assert model.alpha_ > 0
+    assert model.alpha_ == pytest.approx(repeated.alpha_)
+    assert_same_function(model, repeated, X)
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e6])
+def test_the_unit_of_the_outputs_is_that_of_the_decay(factor):
+    X, y = rough()
+    model, scaled = fit(X, y), fit(X, factor * y)
+    assert scaled.alpha_ == pytest.approx(factor * model.alpha_)
+    # Far beyond the chosen decay rounding grows.
+    np.testing.assert_allclose(scaled.criterion_[:5], factor**2 * model.criterion_[:5], rtol=1e-6)
+    assert_same_function(model, scaled, X, factor)
+
+
+def test_the_units_and_origins_of_the_columns_do_not_matter():
+    X, y = rough()
+    scales = np.array([1e-5, 1.0, 30.0, 1e4])
+    model, scaled = fit(X, y), fit(X * scales + scales, y)
+    assert scaled.alpha_ == pytest.approx(model.alpha_)
+    np.testing.assert_allclose(scaled.predict(X * scales + scales), model.predict(X), atol=1e-4)
+
+
+def test_sparse_is_dense_and_the_order_of_the_rows_does_not_matter():
+    X, y = rough()
+    order = np.random.default_rng(0).permutation(len(X))
+    model = fit(X, y)
+    assert_same_function(model, fit(X[order], y[order]), X)
+    assert_same_function(model, fit(sparse.csr_array(X), y), X)
+
+
+# Predictive standard deviations
+
+
+@pytest.mark.parametrize("alpha", ["auto", 0.01])
+def test_new_outputs_are_within_the_predicted_deviations(alpha):
+    within = []
+    for seed in range(4):
+        X, y = make_two_layer_relu(600, 10, 3, 4, noise=0.5, random_state=seed)
+        mean, std = fit(X[:300], y[:300], n_hidden=3, alpha=alpha).predict(X[300:], return_std=True)
+        assert mean.shape == std.shape == (300, 4)
+        within.append(np.mean(np.abs(mean - y[300:]) <= 1.96 * std))
+    assert 0.93 <= np.mean(within) <= 0.97
+
+
+def test_deviations_are_those_of_new_outputs_each_and_grow_away_from_the_data():
+    """The noise of an output reaches the others through the units that they share."""
+    X, y = make_two_layer_relu(4000, 5, 2, 3, random_state=0)
+    y += np.array([0.3, 1.0, 3.0]) * np.random.default_rng(0).standard_normal(y.shape)
+    model = fit(X[:2000], y[:2000], n_hidden=2)
+    mean, near = model.predict(X[2000:], return_std=True)
+    far = model.predict(30 * X, return_std=True)[1]
+    np.testing.assert_allclose(
+        np.mean(near**2, axis=0) ** 0.5, np.mean((mean - y[2000:]) ** 2, axis=0) ** 0.5, rtol=0.06
+    )
+    assert np.all(far.mean(axis=0) > 1.2 * near.mean(axis=0))
+
+
+def test_the_variance_of_a_mean_prediction_is_that_over_draws():
+    """Its mean over rows, of the planted network with new noise each time."""
+    X, clean = make_two_layer_relu(300, 5, 2, 3, random_state=0)
+    predictions, told = [], []
+    for seed in range(20):
+        y = clean + np.random.default_rng(seed).standard_normal(clean.shape)
+        model = fit(X, y, n_hidden=2)
+        mean, std = model.predict(X, return_std=True)
+        predictions.append(mean)
+        told.append(np.mean(std**2 - model._distribution["noise"]))
+    assert np.mean(told) == pytest.approx(np.mean(np.var(predictions, axis=0, ddof=1)), rel=0.25)
+
+
+def test_an_exact_fit_has_no_deviations():
+    X, y = make_two_layer_relu(200, 10, 3, 4, random_state=0)
+    assert np.max(fit(X, y).predict(X, return_std=True)[1]) < 1e-10 * np.abs(y).max()
+
+
+@pytest.mark.parametrize("shape", [(30,), (30, 1), (30, 3)])
+@pytest.mark.parametrize("alpha", ["auto", 0.0])
+def test_deviations_are_finite_where_nothing_is_identified(shape, alpha):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 20)), rng.standard_normal(shape)
+    model = fit(X, y, n_hidden=10, alpha=alpha, n_init=1)
+    mean, std = model.predict(1e3 * X, return_std=True)
+    assert mean.shape == std.shape == shape
+    assert np.all(np.isfinite(std))
+    again = pickle.loads(pickle.dumps(model)).predict(sparse.csr_array(1e3 * X), return_std=True)
+    np.testing.assert_allclose(again[1], std, rtol=1e-9)
+    assert all(isinstance(part, (np.ndarray, float)) for part in model._distribution.values())
