@@ -37,7 +37,7 @@ X, y = PCA(d, whiten=True).fit_transform(X), scale(y)
 # Eight small random starts for each number of units, half of these with negative outputs. The question is how far the
 # loss at the end is above that of the convex problem, which the default solver solves and certifies.
 
-best = QuadraticNet(fit_linear=False).fit(X, y)
+best = QuadraticNet(alpha=0, fit_linear=False).fit(X, y)
 print(f"convex problem: loss {best.loss_:.6f}, gap {best.optimality_gap_:.0e}, certified: {best.certified_}")
 print("eigenvalues of its matrix:", np.linalg.eigvalsh(best.matrix_).round(3))
 

@@ -256,7 +256,9 @@ class QuadraticNet(QuadraticFit):
         return (y, self._standard_deviations(X)) if return_std else y
 
     def _standard_deviations(self, X):
-        spread = np.zeros(X.shape[0])
-        if self._tangent is not None:
-            spread = Tangent(**self._tangent).variances(X) / self._n
-        return np.minimum((self._noise * (1 + spread)) ** 0.5, np.finfo(X.dtype).max).astype(X.dtype)
+        spread, largest = np.zeros(X.shape[0]), np.finfo(X.dtype).max
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._tangent is not None:
+                spread = Tangent(**self._tangent).variances(X) / self._n
+            deviation = self._noise**0.5 * (1 + spread) ** 0.5
+        return np.minimum(np.nan_to_num(deviation, nan=largest), largest).astype(X.dtype)

@@ -13,9 +13,12 @@ from skrelu.networks.quadratic import QuadraticModel, QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.networks.quadratic_tangent import tangent
 from skrelu.solvers import quadratic, quadratic_path
+from skrelu.solvers.decay_path import is_constant
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.gradient import largest_curvature
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
+
+WEIGHTS = ("matrix_", "coef_", "hidden_coef_", "output_coef_")
 
 
 class QuadraticFit(NetworkRegressor):
@@ -32,11 +35,18 @@ class QuadraticFit(NetworkRegressor):
             alpha=0.0 if self._automatic else float(self.alpha),
             positive=self.output_weights == "positive",
         )
+        if is_constant(model) and not self._is_gd:
+            network, descent = quadratic.constant(model)
+            tasks.finish(lambda: self._attributes(network, descent.theta))
+            self._store(model, network, descent, 0.0, None)
+            return
         moments = starts.spectral_start(model)
-        # Entries of M have the size of these squares.
-        largest = np.max(np.abs(model.whitening.columns), initial=0.0)
-        if not (np.all(np.isfinite(moments[0])) and np.isfinite(largest * largest * model.target_scale)):
-            raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
+        # Entries of M have the size of these squares, and their reciprocals must not underflow.
+        largest, t = np.max(np.abs(model.whitening.columns), initial=0.0), model.target_scale
+        longest = np.max(np.abs(model.whitening.inverse), initial=0.0)
+        with np.errstate(over="ignore"):
+            sizes = np.array(largest * largest * t).astype(rows.dtype), longest * longest / t
+        model.require_finite(moments[0], *sizes)
         reference = reference_norm(model, *moments)
         network, theta = start = self._start(model, moments, rng)
         tasks.finish(lambda: self._attributes(network, theta))
@@ -197,19 +207,19 @@ class QuadraticFit(NetworkRegressor):
         attributes, dtype = self._attributes(network, descent.theta), model.rows.dtype
         unit = network.model.target_scale * network.model.target_scale  # of floats, ** raises where it overflows
         self.loss_ = network.loss(descent.theta) * unit
-        if not np.isfinite(self.loss_) or not np.all(np.isfinite(attributes["matrix_"])):
-            raise ValueError(f"X or y: squares of their entries overflow {dtype}; rescale them")
+        model.require_finite(self.loss_, *(np.asarray(value).astype(dtype) for value in map(attributes.get, WEIGHTS)))
         parts = network.parts(descent.theta)
         if network.model is not model:
             parts = model.from_user(*network.model.user(*parts))
-        for name in ("matrix_", "coef_", "hidden_coef_", "output_coef_"):
+        for name in WEIGHTS:
             setattr(self, name, attributes[name].astype(dtype))
         self.intercept_, self._centered = attributes["intercept_"], attributes["_centered"]
         self._store_path(model, path)
         self.loss_curve_ = [value * unit for value in descent.loss_curve] or [self.loss_]
-        self._store_uncertainty(model, parts)
+        residual = self._store_uncertainty(model, parts)
         goal = self._tolerances(model.rows)[0]
-        self.optimality_gap_ = certificate(model, parts, reference).gap
+        exact = model.alpha == 0 and model.is_lowest(residual)
+        self.optimality_gap_ = 0.0 if exact else certificate(model, parts, reference).gap
         self.certified_ = bool(self.optimality_gap_ <= goal)
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         told = "certified: no network of more units has a lower objective"
@@ -232,13 +242,15 @@ class QuadraticFit(NetworkRegressor):
             self.alphas_, self.criterion_ = (np.array(values) for values in told)
 
     def _store_uncertainty(self, model, parts):
-        """Store what `predict` needs for standard deviations, and the variance of the noise."""
+        """Store what `predict` needs for standard deviations, and the variance of the noise; return the loss."""
         n, unit = model.rows.weight_sum, model.target_scale * model.target_scale
         floor = (100 * float(np.finfo(model.rows.dtype).eps)) ** 2
         loss, second, _, _ = QuadraticForm(model).moments(*parts)
         self._tangent, self._noise, self._n = None, floor * unit, n
         if not model.is_lowest(loss):
+            model.require_finite(loss, second)
             told = tangent(model, parts, second, quadratic_path.FINAL_WEIGHTS)
             share = max(1 - told.degrees_of_freedom / n, LEAST_SHARE)
             self._tangent = vars(told)
             self._noise = max(2 * loss / share, floor) * unit
+        return loss

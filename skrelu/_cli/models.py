@@ -25,10 +25,6 @@ from skrelu._cli.console import InputError
 MAX_CATEGORIES = 20
 # The time of a kernel method grows with the square of the rows: beyond this many it runs only when asked for by name.
 MAX_KERNEL_ROWS = 20_000
-# For a target of variance 1. Without weight decay these networks fit the noise of wide tables. Chosen on diabetes, on
-# friedman1 to 3, and on noisy functions of few of 12 and of 60 columns.
-QUADRATIC_ALPHA = 0.05
-NET_UNITS, NET_ALPHA = 5, 0.01
 
 
 class UpToFiveFolds:
@@ -53,10 +49,8 @@ OURS = {
     "projected-relu": lambda seed: ProjectedReLURegressor(),
     "projected-relu-cv": lambda seed: ProjectedReLURegressorCV(),
     "one-hidden-layer-relu": lambda seed: OneHiddenLayerReLU(random_state=seed),
-    "one-hidden-layer-net": lambda seed: _standardised_target(
-        OneHiddenLayerNet(NET_UNITS, alpha=NET_ALPHA, random_state=seed)
-    ),
-    "quadratic-net": lambda seed: _standardised_target(QuadraticNet(alpha=QUADRATIC_ALPHA, random_state=seed)),
+    "one-hidden-layer-net": lambda seed: OneHiddenLayerNet(random_state=seed),
+    "quadratic-net": lambda seed: QuadraticNet(random_state=seed),
 }
 MODELS = OURS | {
     "ridge": lambda seed: RidgeCV(alphas=np.logspace(-3, 5, 17)),

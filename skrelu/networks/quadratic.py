@@ -145,6 +145,11 @@ class QuadraticModel:
         units *= np.where(units[np.arange(len(units)), largest] < 0, -1.0, 1.0)[:, None]
         return units, np.where(values[order] < 0, -1.0, 1.0)
 
+    def require_finite(self, *values):
+        """Raise the error of data whose squares overflow unless all numbers are finite."""
+        if not all(np.all(np.isfinite(value)) for value in values):
+            raise ValueError(f"X or y: squares of their entries overflow {self.rows.dtype}; rescale them")
+
     def is_lowest(self, value):
         """Whether a value of the objective is, to rounding, zero."""
         return value <= (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2

@@ -75,7 +75,7 @@ class Tangent:
 def tangent(model, parts, second, max_weights):
     """Return the `Tangent` of (M~, beta~, c~), exact with at most `max_weights` weights; one pass, or none.
 
-    None, where it would cost more than `COST`.
+    None where it is not finite.
 
     Parameters
     ----------
@@ -85,6 +85,8 @@ def tangent(model, parts, second, max_weights):
         ``E[r x~ x~']`` in the coordinates of the model, r = f/t - y/t: what `QuadraticForm.moments` returns.
     max_weights : int
     """
+    if not (np.all(np.isfinite(parts[0])) and np.all(np.isfinite(second))):
+        return None
     inverse = np.where(model.scales > 0, 1 / np.where(model.scales > 0, model.scales, 1.0), 0.0)
     to_columns = model.whitening.to_columns(np.eye(model.whitening.size)) * model.scales
     values, vectors = np.linalg.eigh(to_columns.T @ parts[0] @ to_columns)
@@ -111,7 +113,7 @@ def _derivatives(Z, units, output, linear, intercept):
 
 
 def _exact(model, shape, G):
-    """Return the `Tangent` with H itself, G in units of the scales."""
+    """Return the `Tangent` with H itself, G in units of the scales; None where H is not finite."""
     (center, inverse, units, output, *_), (r, d) = shape, shape[2].shape
 
     def f(X, y, s):
@@ -130,6 +132,8 @@ def _exact(model, shape, G):
     diagonal = np.einsum("ii->i", H)
     diagonal[r * d : r * d + d * model.fit_linear] += model.linear_alpha
     diagonal += np.where(diagonal > 0, JITTER * diagonal, 1.0)
+    if not np.all(np.isfinite(H)):
+        return None
     lower = np.linalg.cholesky(H)
     factor = solve_triangular(lower, np.eye(len(H)), lower=True).T
     freedom = float(np.trace(cho_solve((lower, True), second)))

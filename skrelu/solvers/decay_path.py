@@ -103,7 +103,7 @@ def decay_path(network, weights, rng, *, n_decays=None, max_iter, verbose=0):
             hidden[:, : network.whitening.size] += KICK * network.whitening.to_white(_isotropic(network, rng))
             theta = network.pack(hidden, head, v)
         options = {"max_iter": min(ITERATIONS, max(left, 1)), "verbose": verbose}
-        descent = Descent(theta).followed_by(_early_stopped, stage, **options)
+        descent = Descent(theta).followed_by(early_stopped, stage, **options)
         theta, left = descent.theta, left - len(descent.loss_curve)
         objective = descent.objective if np.isfinite(descent.objective) else stage.value_and_gradient(theta)[0]
         error = generalised_cross_validation(
@@ -120,7 +120,7 @@ def decay_path(network, weights, rng, *, n_decays=None, max_iter, verbose=0):
             return path
 
 
-def _early_stopped(network, theta):
+def early_stopped(network, theta):
     """Yield the iterates of `quasi_newton` for as long as they lower the objective by `STALL` in `WINDOW` of them."""
     values = []
     for step in quasi_newton(network, theta):

@@ -8,6 +8,7 @@ from scipy.optimize import nnls
 from skrelu.certificates import certificate
 from skrelu.networks.quadratic import QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
+from skrelu.solvers.decay_path import target_mean
 from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
 from skrelu.solvers.linear import conjugate_descent
 from skrelu.solvers.loop import INTERRUPTED
@@ -34,7 +35,8 @@ WIDE_ITERATIONS = 60  # for each weight decay
 def least_squares(form, *, tol, **options):
     """Return (form, descent) of the `QuadraticForm`, from zero.
 
-    Conjugate gradients; where these are slow and weights few, with the Gram matrix of the features as metric.
+    Conjugate gradients; where these are slow and weights few, with the Gram matrix of the features as metric. Where
+    rounding leaves them above the best constant, that is the solution.
     """
     descent = Descent(np.zeros(form.n_weights))
     budget = {**options, "max_iter": min(PLAIN_ITERATIONS, options["max_iter"])}
@@ -44,12 +46,27 @@ def least_squares(form, *, tol, **options):
     # Once more from the gradient itself: that of the first run was updated, and has drifted.
     for _ in range(2):
         descent = descent.followed_by(conjugate_descent, form, tol=tol, **options)
-    # Zero has the objective 1/2, or 0 where y is zero.
-    objective = form.loss(descent.theta)
-    if not objective <= 0.5 * (1 + LEEWAY):
+    objective, (constant, least) = form.loss(descent.theta), _best_constant(form)
+    excess = objective**0.5 - (1 + LEEWAY) * least**0.5
+    if not (excess <= 0 or form.is_lowest(excess * excess)):
         reason = "rounding leaves no digit of the products of columns; centre or rescale them"
-        return form, replace(descent, theta=np.zeros(form.n_weights)).stopped(reason)
+        return form, replace(descent, theta=constant, objective=least).stopped(reason)
     return form, replace(descent, objective=objective)
+
+
+def _best_constant(form):
+    """Return the theta of the mean of y, or of 0 without intercept, and its objective; two passes."""
+    theta = np.zeros(form.n_weights)
+    if form.model.fit_intercept:
+        theta[-1] = -form.value_and_gradient(theta)[1][-1]
+    return theta, form.loss(theta)
+
+
+def constant(model):
+    """Return (network, descent) of a constant y: no units, and the mean of y."""
+    network = QuadraticNetwork(model, np.zeros(0))
+    head = model.packed_head(np.zeros(model.whitening.size), target_mean(model) / model.target_scale)
+    return network, Descent(head, converged=True, stop_reason="y is constant").moved(network, head)
 
 
 def proximal_start(model, head, **options):

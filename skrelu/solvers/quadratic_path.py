@@ -194,12 +194,15 @@ def criterion(model, parts):
     n``, each copy of a row left out by itself, g = `INFLATION` as in `generalised_cross_validation`, and 1 - g h_i at
     least `LEAST_SHARE`. It sees what the mean does not: squares of outlying columns, fitted by the rows that have them.
     It is left out where it would cost more than `LEVERAGE_COST`. A residual that is zero to rounding is taken as it is.
+    Where anything overflows the criterion is infinite.
     """
     n, rank = model.rows.weight_sum, model.whitening.rank
     loss, second, _, _ = QuadraticForm(model).moments(*parts)
     if model.is_lowest(loss):
         return 2 * loss
-    told = tangent(model, parts, second, PATH_WEIGHTS)
+    told = tangent(model, parts, second, PATH_WEIGHTS) if np.isfinite(loss) else None
+    if told is None:
+        return float("inf")
     value = generalised_cross_validation(2 * loss, told.degrees_of_freedom, n)
     if told.factor is None or n * (rank * (rank + 1)) ** 2 > LEVERAGE_COST:
         return value
@@ -213,7 +216,7 @@ def criterion(model, parts):
             total += float(np.sum(s[piece] * (residual / share) ** 2, dtype=np.float64))
         return (total,)
 
-    return max(value, model.rows.sum(f)[0])
+    return float(np.nan_to_num(np.maximum(value, model.rows.sum(f)[0]), nan=np.inf, posinf=np.inf))
 
 
 def _linear_start(path):
@@ -238,7 +241,9 @@ def _linear_start(path):
             scores.append(generalised_cross_validation(max(square, 0.0), freedom, model.rows.weight_sum))
         path.linear_penalty = float(RIDGES[chosen(scores)])
         beta = vectors @ (along / (values + path.linear_penalty))
-    values = np.linalg.eigvalsh(form.moments(zero, beta, mean)[1])
+    second = form.moments(zero, beta, mean)[1]
+    model.require_finite(second, mean)
+    values = np.linalg.eigvalsh(second)
     norm = max(-values[0], 0.0) if model.positive else np.max(np.abs(values))
     return path.model.from_user(*model.user(zero, beta, mean)), 2 * float(norm)
 
@@ -247,6 +252,7 @@ def _proximal(path, alpha, parts):
     """Return parts after proximal steps, whose sums are known: matrices of few columns."""
     form = path.form.with_model(replace(path.at(alpha), whitening=path.form.model.whitening))
     theta = form.pack(*form.model.from_user(*path.model.user(*parts)))
+    path.model.require_finite(theta)
     descent = Descent(theta).followed_by(proximal_descent, form, tol=PATH_TOL, max_iter=PATH_ITERATIONS)
     if descent.interrupted:
         raise KeyboardInterrupt
@@ -256,6 +262,7 @@ def _proximal(path, alpha, parts):
 def _descended(path, alpha, parts):
     """Return parts after descent of a few units, small ones along the directions of descent among them."""
     second = QuadraticForm(path.model).moments(*parts)[1]
+    path.model.require_finite(second)
     values, vectors = np.linalg.eigh(second)
     slopes = np.where((values > 0) & path.model.positive, 0.0, values)
     largest = np.argsort(-np.abs(slopes), kind="stable")[: path.n_units or WIDE_UNITS]

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skrelu.criteria import generalised_cross_validation, spectral_degrees_of_freedom
+from skrelu.solvers.decay_path import early_stopped
 from skrelu.solvers.descent import Descent
 from skrelu.solvers.loop import INTERRUPTED
-from skrelu.solvers.quasi_newton import quasi_newton
 from skrelu.solvers.two_layer import SMOOTHED_OBJECTIVE
 
 # Of weight decays with y in units of its root mean square. This section was measured on real tables, two of whose
@@ -18,7 +18,6 @@ WIDTH = 12  # units, at least, where their number is free
 N_PATHS = 3
 START_SIZE = 0.3  # of the random weights at the start
 ITERATIONS = 100  # at most, for each decay
-WINDOW, STALL = 10, 1e-2  # a stage ends when the objective has fallen by less than this share in so many iterations
 SHARED = 1.9  # factor by which degrees of freedom count: units that outputs share choose among their combinations, too
 MARGIN = 0.01  # a weight decay wins only if its criterion is lower by more than this share
 SEARCHED = 0.6  # of the lowest criterion: where inputs are not those of the theorem, no decay wins only below that
@@ -71,7 +70,7 @@ def chosen(network, descent, rng, *, assumed, free_size, max_iter, verbose=0):
     if descent.interrupted or (zero and network.n_equations > network.n_weights):
         return plain
     wide = network.variant(max(WIDTH, network.n_hidden)) if free_size else network
-    variances, best = standardised_variances(network.whitening), None
+    variances, paths = standardised_variances(network.whitening), []
     for _ in range(N_PATHS):
         try:
             path = decay_path(wide, random_units(wide, rng), variances, max_iter=max_iter, verbose=verbose)
@@ -79,8 +78,10 @@ def chosen(network, descent, rng, *, assumed, free_size, max_iter, verbose=0):
             return replace(plain, descent=descent.stopped(INTERRUPTED))
         if path.descent.interrupted:
             return replace(plain, descent=descent.stopped(path.descent.stop_reason))
-        if best is None or path.criterion.min() < best.criterion.min() * (1 - MARGIN):
-            best = path
+        paths.append(path)
+    best = paths[0]
+    for path in paths[1:]:
+        best = path if path.criterion.min() < best.criterion.min() * (1 - MARGIN) else best
     alphas, criterion = np.append(best.alphas, 0.0), np.append(best.criterion, plain.criterion)
     limit = best.criterion.min() * (1 + MARGIN if assumed() else SEARCHED)
     # Infinite criteria tell nothing.
@@ -107,7 +108,7 @@ def decay_path(network, theta, variances, *, max_iter, verbose=0):
     while True:
         stage = network.variant(alpha=decay_in_user_units(network, relative))
         budget = min(max_iter, len(descent.loss_curve) + ITERATIONS)
-        descent = descent.followed_by(_early_stopped, stage, max_iter=budget, verbose=verbose)
+        descent = descent.followed_by(early_stopped, stage, max_iter=budget, verbose=verbose)
         alphas.append(stage.alpha)
         criterion.append(_criterion(stage, descent.theta, degrees_of_freedom(stage, descent.theta, variances)))
         if best is None or criterion[-1] < min(criterion[:-1]) or descent.interrupted:
@@ -123,17 +124,8 @@ def decay_path(network, theta, variances, *, max_iter, verbose=0):
 
 def settled(network, descent, **options):
     """Return the descent after another stage of a path: as that of the network chosen before, on other rows."""
-    descent = descent.followed_by(_early_stopped, network, **options)
+    descent = descent.followed_by(early_stopped, network, **options)
     return descent if descent.interrupted else replace(descent, converged=True)
-
-
-def _early_stopped(network, theta):
-    """Yield the iterates of `quasi_newton` for as long as they lower the objective by `STALL` in `WINDOW` of them."""
-    values = []
-    for step in quasi_newton(network, theta):
-        values.append(step.objective)
-        slow = len(values) > WINDOW and values[-1 - WINDOW] - values[-1] < STALL * values[-1]
-        yield step._replace(finished="the objective falls slowly") if slow and not step.finished else step
 
 
 def decay_in_user_units(network, relative):
