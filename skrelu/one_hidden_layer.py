@@ -233,7 +233,8 @@ class OneHiddenLayerNet(NetworkRegressor):
         else:
             small = np.ones(WIDTH if self.n_hidden == "auto" else self.n_hidden)
             start, single = random_path_start(self._network(rows, coordinates, small), rng), False
-        if not np.all(np.isfinite(start.hidden.astype(rows.dtype))):
+        unit = rows.target_scale()
+        if not (np.all(np.isfinite(start.hidden.astype(rows.dtype))) and np.isfinite(unit * unit)):
             raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
         tasks.finish(lambda: self._attributes(start))
         network = self._network(rows, coordinates, start.output)
@@ -387,8 +388,9 @@ class OneHiddenLayerNet(NetworkRegressor):
             self.alphas_, self.criterion_ = choice.alphas, choice.criteria
         plain = network.variant(alpha=0.0, free_output=network.free_output)
         self.loss_ = (loss := plain.value_and_gradient(descent.theta)[0]) * unit * unit
-        self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
-        if not np.all(np.isfinite([self.loss_, *self.loss_curve_])):
+        largest = float(np.finfo(np.float64).max)
+        self.loss_curve_ = [min(value * unit * unit, largest) for value in descent.loss_curve] or [self.loss_]
+        if not (np.isfinite(self.loss_) and np.all(np.isfinite(self.hidden_coef_))):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         weights = Weights(self.hidden_coef_, self.hidden_intercept_, self.output_coef_, self.output_intercept_)
         self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * loss)

@@ -83,15 +83,16 @@ def predictive_deviations(fitted, X, value, slope, output):
         Of the units.
     output : ndarray of shape (m, k)
     """
-    squares, centered = _squares(fitted, X), value - fitted["mean"]
-    of_outputs = fitted["constant"] + np.sum(centered @ fitted["units"] * centered, axis=1)
-    deviations = np.empty((len(value), len(output)))
-    for o, u in enumerate(output):
-        along = ((slope * u) @ fitted["rotation"]) ** 2
-        of_hidden = np.sum((along @ fitted["inverse"]) * squares, axis=1) + along @ fitted["bias"]
-        deviations[:, o] = fitted["noise"][o] * (1 + of_outputs) + of_hidden
+    variances = np.empty((len(value), len(output)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares, centered = _squares(fitted, X), value - fitted["mean"]
+        of_outputs = fitted["constant"] + np.sum(centered @ fitted["units"] * centered, axis=1)
+        for o, u in enumerate(output):
+            along = ((slope * u) @ fitted["rotation"]) ** 2
+            of_hidden = np.sum((along @ fitted["inverse"]) * squares, axis=1) + along @ fitted["bias"]
+            variances[:, o] = fitted["noise"][o] * (1 + of_outputs) + of_hidden
     largest = float(np.finfo(np.float64).max)
-    return np.sqrt(np.clip(np.nan_to_num(deviations, nan=largest, posinf=largest), 0, None))
+    return np.sqrt(np.clip(np.nan_to_num(variances, nan=largest, posinf=largest), 0, None))
 
 
 def _squares(fitted, X):

@@ -44,9 +44,7 @@ class QuadraticFit(NetworkRegressor):
         # Entries of M have the size of these squares, and their reciprocals must not underflow.
         largest, t = np.max(np.abs(model.whitening.columns), initial=0.0), model.target_scale
         longest = np.max(np.abs(model.whitening.inverse), initial=0.0)
-        with np.errstate(over="ignore"):
-            sizes = np.array(largest * largest * t).astype(rows.dtype), longest * longest / t
-        model.require_finite(moments[0], *sizes)
+        model.require_finite(moments[0], np.asarray(largest * largest * t).astype(rows.dtype), longest * longest / t)
         reference = reference_norm(model, *moments)
         network, theta = start = self._start(model, moments, rng)
         tasks.finish(lambda: self._attributes(network, theta))
@@ -248,8 +246,8 @@ class QuadraticFit(NetworkRegressor):
         loss, second, _, _ = QuadraticForm(model).moments(*parts)
         self._tangent, self._noise, self._n = None, floor * unit, n
         if not model.is_lowest(loss):
-            model.require_finite(loss, second)
             told = tangent(model, parts, second, quadratic_path.FINAL_WEIGHTS)
+            model.require_finite(np.inf if told is None else loss)
             share = max(1 - told.degrees_of_freedom / n, LEAST_SHARE)
             self._tangent = vars(told)
             self._noise = max(2 * loss / share, floor) * unit

@@ -1,11 +1,13 @@
 """`QuadraticNet(alpha="auto")`: exact without noise, its objective and criterion by hand, invariances, deviations."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -14,7 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from skrelu import QuadraticNet
 from skrelu.criteria import INFLATION
 from skrelu.datasets import make_quadratic
-from skrelu.solvers import quadratic_path
+from skrelu.networks.quadratic import QuadraticModel
+from skrelu.rows import Rows
+from skrelu.solvers import quadratic, quadratic_path
+from skrelu.solvers.loop import Iterate
 
 PURE = {"fit_linear": False, "fit_intercept": False}
 
@@ -302,6 +307,82 @@ def test_hostile_tables_give_finite_fits(options):
     for X_bad, y_bad in tables:
         told = QuadraticNet(**options).fit(X_bad, y_bad).predict(X_bad, return_std=True)
         assert np.all(np.isfinite(told))
+
+
+@pytest.mark.parametrize("options", [*SOLVED, {"alpha": 0}, {"alpha": 0.1, "n_hidden": 2}])
+@pytest.mark.parametrize("value", [3.0, -1e-150, 1e-78, 1e8 / 3, 0.0])
+def test_a_constant_y_is_the_intercept(value, options):
+    X, _, s = noisy()
+    model = QuadraticNet(**options).fit(X * 1e12, np.full(len(X), value), s)
+    assert model.n_iter_ == 1
+    assert model.certified_
+    assert model.converged_
+    assert not np.any(model.matrix_)
+    assert not np.any(model.coef_)
+    assert model.intercept_ == pytest.approx(value, rel=1e-14, abs=0)
+    p, std = model.predict(X, return_std=True)
+    np.testing.assert_allclose(p, value, rtol=1e-14)
+    assert np.all(np.isfinite(std))
+
+
+def test_a_constant_y_of_single_precision_beside_small_columns():
+    X = np.random.default_rng(0).standard_normal((183, 3)).astype(np.float32) * np.float32(1e-19)
+    model = QuadraticNet().fit(X, np.full(183, 1e8, dtype=np.float32))
+    assert not np.any(model.matrix_)
+    np.testing.assert_allclose(model.predict(X), 1e8, rtol=1e-6)
+
+
+def test_least_squares_without_digits_leave_the_mean_of_y(monkeypatch):
+    """Conjugate gradients that end far off, as among weights of 24 orders of magnitude."""
+
+    def lost(form, theta):
+        yield Iterate(theta + 1e3, 0.0, 0.0)
+
+    monkeypatch.setattr(quadratic, "conjugate_descent", lost)
+    X, y, s = noisy()
+    with pytest.warns(ConvergenceWarning, match="rounding leaves no digit"):
+        model = QuadraticNet(alpha=0).fit(X, y + 100, s)
+    assert not np.any(model.matrix_)
+    np.testing.assert_allclose(model.predict(X), np.average(y + 100, weights=s), rtol=1e-12)
+    assert model.loss_ == pytest.approx(np.average((y - np.average(y, weights=s)) ** 2, weights=s) / 2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit", "dtype"), [(1e-19, 1e8, np.float32), (1e150, 1e-31, float), (1e-160, 1, float)]
+)
+def test_where_entries_of_the_matrix_overflow_or_vanish_the_error_says_so(scale, unit, dtype):
+    X, y, _ = noisy()
+    with pytest.raises(ValueError, match=r"X or y: squares of their entries overflow .*; rescale them"):
+        QuadraticNet().fit((scale * X).astype(dtype), (unit * y).astype(dtype))
+
+
+def test_a_criterion_that_overflows_is_infinite():
+    X, y, _ = noisy(n=12)
+    path = quadratic_path.Path(
+        QuadraticModel.of(Rows(X, y), fit_linear=True, fit_intercept=True, alpha=0.0, positive=False), None
+    )
+    for size in (1e200, np.inf, np.nan):
+        assert quadratic_path.criterion(path.at(1.0), (np.full((5, 5), size), np.zeros(5), 0.0)) == np.inf
+
+
+def test_a_start_of_the_path_that_overflows_is_an_error():
+    X, y, _ = noisy()
+    path = quadratic_path.Path(
+        QuadraticModel.of(Rows(X, y), fit_linear=True, fit_intercept=True, alpha=0.0, positive=False), None
+    )
+    path.form.at_zero[1][:] = np.inf
+    with pytest.raises(ValueError, match="X or y: squares of their entries overflow float64; rescale them"):
+        path.follow()
+
+
+def test_deviations_with_tiny_weights_are_finite_and_silent():
+    X, y, _ = noisy()
+    model = QuadraticNet(alpha=0).fit(X, 1e60 * y, np.full(len(X), 1e-200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        std = model.predict(1e12 * X, return_std=True)[1]
+    assert np.all(np.isfinite(std))
+    assert np.all(std > 1e100)
 
 
 @pytest.mark.parametrize("alpha", ["Auto", -1, np.nan, None])

@@ -9,7 +9,6 @@ from scipy.linalg import cho_solve, solve_triangular
 from skrelu.networks.quadratic import RANK_TOL
 
 JITTER = 1e-9  # of each diagonal entry of H, which has null directions: units may be mixed without changing M
-COST = 1e10  # rows times the square of the weights, above which the covariance is not exact
 PIECE = 2**21  # entries of the derivatives of the rows that are formed at a time
 
 

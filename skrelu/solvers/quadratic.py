@@ -66,7 +66,7 @@ def constant(model):
     """Return (network, descent) of a constant y: no units, and the mean of y."""
     network = QuadraticNetwork(model, np.zeros(0))
     head = model.packed_head(np.zeros(model.whitening.size), target_mean(model) / model.target_scale)
-    return network, Descent(head, converged=True, stop_reason="y is constant").moved(network, head)
+    return network, Descent(head, converged=True, stop_reason="y is constant")
 
 
 def proximal_start(model, head, **options):
