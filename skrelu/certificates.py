@@ -65,9 +65,9 @@ def certificate(model, parts, reference):
     alpha > 0
         The dual objective of ``u = tau r`` is ``D = -tau^2 (|r|^2 + |g|^2 / rho) / 2 - tau <r, y - c>``, norms and
         products weighted by s, rho the `linear_alpha` of the model, g the gradient with respect to beta in the metric
-        S^-1. It is a lower bound of P for every tau with ``tau |S^-1/2 G S^-1/2| <= alpha/2`` (positive outputs: ``tau lambda_min >= -alpha/2``), and gap
-        is ``(P - D) / P`` for the best of them. With an intercept that holds among all intercepts within one root mean
-        square of y of c, for ``|tau sum_i s_i r_i|`` is taken off D.
+        S^-1. It is a lower bound of P for every tau with ``tau |S^-1/2 G S^-1/2| <= alpha/2`` (positive outputs: ``tau
+        lambda_min >= -alpha/2``), and gap is ``(P - D) / P`` for the best of them. With an intercept that holds among
+        all intercepts within one root mean square of y of c, for ``|tau sum_i s_i r_i|`` is taken off D.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         ``(g' M^-1 g)^(1/2) <= tol``, g the gradient and M the Gauss-Newton matrix of inputs independent of the
         units, y in units of its root mean square. Values below 10 eps of the dtype count as 10 eps.
     random_state : int, RandomState instance or None, default=None
-        Draws of all starts. Same data and seed, same result; the draws do not depend on the number of rows.
+        Draws of all starts and paths. Same data and seed, same result; draws do not depend on the number of rows.
     n_init : int, default=10
         Largest number of starts of "auto". It ends with the first that leaves no residual, or when three (of ReLUs,
         one) have come to the same objective as the best one before.
@@ -226,13 +226,15 @@ class OneHiddenLayerNet(NetworkRegressor):
         centered = whitening(rows, centered=True)
         coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
         automatic = self.alpha == "auto" and not self._is_gd
+        # How many draws a search takes may hang on rounding.
+        path_rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max)) if automatic else rng
         normal = not automatic or least_normal_column(rows, centered)[1] <= NORMAL
         make = partial(self._start, rows, centered, rng)
-        if normal or self._is_given(rows):
+        if normal or not isinstance(self.init, str) or self._continues(rows):
             start, single = make()
         else:
             small = np.ones(WIDTH if self.n_hidden == "auto" else self.n_hidden)
-            start, single = random_path_start(self._network(rows, coordinates, small), rng), False
+            start, single = random_path_start(self._network(rows, coordinates, small), path_rng), False
         unit = rows.target_scale()
         if not (np.all(np.isfinite(start.hidden.astype(rows.dtype))) and np.isfinite(unit * unit)):
             raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
@@ -243,16 +245,12 @@ class OneHiddenLayerNet(NetworkRegressor):
             network = self._network(rows, unwhitened(centered), start.output, **options)
             choice = Choice(network, self._gradient_descent(network, start, tasks), network.alpha)
         elif automatic:
-            choice = self._automatic(network, start, single, make, rng, tasks, assumed=normal)
+            choice = self._automatic(network, start, single, make, (rng, path_rng), tasks, assumed=normal)
         else:
             found = self._first(network, start, rng, tasks, single)
             network, descent = self._further(start, rng, tasks, single, *found)
             choice = Choice(network, self._polished(network, descent, tasks), network.alpha)
         self._store(rows, choice, start, coordinates)
-
-    def _is_given(self, rows):
-        """Whether there is a single start: that of the user, or the fit before."""
-        return not isinstance(self.init, str) or self._continues(rows)
 
     def _continues(self, rows):
         """Whether the fit starts from the one before."""
@@ -305,15 +303,15 @@ class OneHiddenLayerNet(NetworkRegressor):
             verbose=self.verbose,
         )
 
-    def _automatic(self, network, start, single, make_start, rng, tasks, *, assumed):
+    def _automatic(self, network, start, single, make_start, rngs, tasks, *, assumed):
         """Return the `Choice` of the weight decay, and of the number of units if that is free."""
-        free = self.n_hidden == "auto" and not single
+        free, (rng, path_rng) = self.n_hidden == "auto" and not single, rngs
         if is_constant(network):
             return constant(network.variant(np.ones(1)) if free else network)
         k = WIDTH if free else network.n_hidden
 
         def small(k):
-            return partial(random_path_start, network.variant(np.ones(k)), rng)
+            return partial(random_path_start, network.variant(np.ones(k)), path_rng)
 
         paths = [small(k)] * min(N_PATHS, self.n_init)
 
@@ -326,7 +324,7 @@ class OneHiddenLayerNet(NetworkRegressor):
             unpenalised,
             partial(self._further, start, rng, tasks, single),
             [partial(given_path_start, network, start)] if single else paths,
-            rng,
+            path_rng,
             averages=free,
             assumed=assumed,
             begin=partial(tasks.proceed, "path", partial(self._attributes, start)),

@@ -159,6 +159,8 @@ class QuadraticNet(QuadraticFit):
     estimate: the bias of weight decay is not in it. With more than 1000 weights, H is taken as if units and inputs were
     independent. Where the rows do not determine the weights it is large, and finite.
 
+    Of a constant y, to rounding, "auto" returns the intercept, without units.
+
     w_j are determined up to a rotation that leaves M as it is: compare `matrix_`.
 
     References

@@ -35,12 +35,13 @@ class QuadraticFit(NetworkRegressor):
             alpha=0.0 if self._automatic else float(self.alpha),
             positive=self.output_weights == "positive",
         )
-        if is_constant(model) and not self._is_gd:
+        moments = starts.spectral_start(model)
+        # Of a constant y the mean is +-1, in units of its root mean square; or 0.
+        if not self._is_gd and round(abs(moments[2]), 2) in (0.0, 1.0) and is_constant(model):
             network, descent = quadratic.constant(model)
             tasks.finish(lambda: self._attributes(network, descent.theta))
             self._store(model, network, descent, 0.0, None)
             return
-        moments = starts.spectral_start(model)
         # Entries of M have the size of these squares, and their reciprocals must not underflow.
         largest, t = np.max(np.abs(model.whitening.columns), initial=0.0), model.target_scale
         longest = np.max(np.abs(model.whitening.inverse), initial=0.0)

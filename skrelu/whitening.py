@@ -146,9 +146,13 @@ def gearys_ratio(rows, whitening):
 
 
 def least_normal_column(rows, whitening):
-    """Return the column whose Geary's ratio is furthest from that of a normal one, and by how many standard errors."""
+    """Return the column whose Geary's ratio is furthest from that of a normal one, and by how many standard errors.
+
+    Columns that are constant to rounding do not count.
+    """
     ratio, error = gearys_ratio(rows, whitening)
-    off = np.where(whitening.deviations > 0, np.abs(ratio - (2 / np.pi) ** 0.5) / error, 0.0)
+    rounding = 16 * float(np.finfo(rows.dtype).eps) * np.abs(whitening.center)
+    off = np.where(whitening.deviations > rounding, np.abs(ratio - (2 / np.pi) ** 0.5) / error, 0.0)
     column = int(np.argmax(off))
     return column, float(off[column])
 

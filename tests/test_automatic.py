@@ -99,7 +99,7 @@ def test_spectral_degrees_of_freedom_are_the_trace_of_a_kronecker_product(decay)
 
 def test_without_decay_they_are_the_rank():
     assert spectral_degrees_of_freedom(np.array([2.0, 1.0, 0.0]), np.array([3.0, 1e-3]), 0.0) == 4
-    assert spectral_degrees_of_freedom(np.array([-1e-20, 1.0]), np.array([1.0, 1.0]), 0.5) == pytest.approx(4 / 3)
+    assert spectral_degrees_of_freedom(np.array([-0.1, 1.0]), np.array([1.0, 1.0]), 0.5) == pytest.approx(4 / 3)
 
 
 # Degrees of freedom of a network.
@@ -344,6 +344,17 @@ def test_stages_start_where_the_one_before_ended(monkeypatch):
     ):
         assert stage.value_and_gradient(after)[0] < stage.value_and_gradient(theta)[0]
     assert len(path.objectives) <= 8 * decays.ITERATIONS
+    started, original = [], decays._early_stopped
+
+    def told(network, theta):
+        started.append(theta.copy())
+        return original(network, theta)
+
+    monkeypatch.setattr(decays, "_early_stopped", told)
+    path, _ = small_path(monkeypatch, n_decays=8)
+    moved = [np.linalg.norm(start - end) for start, end in zip(started[1:], path.thetas[:-1], strict=True)]
+    from_start = [np.linalg.norm(start - started[0]) for start in started[1:]]
+    assert max(moved) < 0.1 * min(from_start)
     budget, _ = small_path(monkeypatch, n_decays=8, max_iter=20)
     assert len(budget.objectives) <= 20 + 8
 
@@ -649,7 +660,28 @@ def test_the_network_without_decay_is_judged_by_its_number_of_weights():
     assert model.alpha_ == model.alphas_[-1] == 0
     expected = 2 * model.loss_ / (1 - INFLATION * (3 * 7 + 1) / 300) ** 2
     assert model.criterion_[-1] == pytest.approx(expected, rel=1e-3)
-    assert SEARCHED > INFLATION
+
+
+@quietly
+def test_its_weights_count_twice_where_the_columns_are_not_normal():
+    """One start, so that it is tried there, too."""
+    X, y, _ = table()
+    W = np.random.default_rng(5).standard_normal((3, 4))
+    model = default(init=W, max_iter=300).fit(X, y)
+    plain = default(init=W, max_iter=300, alpha=0).fit(X, y)
+    assert model.alphas_[-1] == 0
+    expected = 2 * plain.loss_ / (1 - SEARCHED * (3 * 5 + 1) / 200) ** 2
+    assert model.criterion_[-1] == pytest.approx(expected, rel=0.03)
+
+
+def test_no_residual_on_fewer_rows_than_weights_is_no_proof():
+    """53 weights interpolate the noise of 30 rows: decay is chosen all the same."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 12)), rng.standard_normal(30)
+    assert default(n_hidden=4, alpha=0).fit(X, y).loss_ < 1e-20
+    model = default(n_hidden=4).fit(X, y)
+    assert model.alpha_ > 0
+    assert model.criterion_[-1] == np.inf
 
 
 def uniform_planted(seed, n=600, d=8):

@@ -274,7 +274,9 @@ def test_a_few_rows(name, n):
     if name == "three" and n != 5:
         assert model.loss_ <= 1e-12
     # Along directions in which n rows do not vary there is nothing to determine.
-    assert re.search(rf"{n} rows do not determine \d+ weights", model.stop_reason_) or (name == "auto" and n > D + 1)
+    told = rf"{n} rows do not determine \d+ weights|y is constant"
+    if name not in ("auto", "default") or n <= D + 1:
+        assert re.search(told, model.stop_reason_) or "the average" in model.stop_reason_
 
 
 @most

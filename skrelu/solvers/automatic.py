@@ -8,9 +8,9 @@ import numpy as np
 
 from skrelu.criteria import INFLATION, generalised_cross_validation
 from skrelu.networks.weights import Weights, averaged
-from skrelu.solvers.decay_path import decay_path, given_path_start, path_network, target_mean
+from skrelu.solvers.decay_path import decay_path, given_path_start, path_network, shares, target_mean
 from skrelu.solvers.descent import Descent
-from skrelu.solvers.loop import INTERRUPTED, STOPPED
+from skrelu.solvers.loop import STOPPED
 
 PARSIMONY = 0.01  # a network without weight decay is kept if its criterion is at most this share above the others'
 PROMISING = 1.5
@@ -33,8 +33,7 @@ class Choice:
     alphas : ndarray of shape (n_alphas,), optional
         Those tried, in decreasing order.
     criteria : ndarray of shape (n_alphas,), optional
-        Generalised cross-validation of each, in the square of the unit of y; of an average the geometric mean of those
-        on its paths.
+        Generalised cross-validation of each, in the square of the unit of y; of an average, those of its best path.
     is_final : bool
         Whether there is nothing to polish: an average, or a constant.
     """
@@ -52,7 +51,7 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
 
     Without decay, a residual of zero on more rows than weights ends the search: there is no noise. Else the criterion
     decides, and the network without decay is kept if it is not clearly worse. Where the number of units is free, the
-    networks of all paths are averaged (`Path.shares`): the mean of networks is a network. Where it is given, one more
+    networks of all paths are averaged (`shares`): the mean of networks is a network. Where it is given, one more
     path starts from the network without decay.
 
     Parameters
@@ -71,8 +70,7 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
         Whether the number of units is free.
     assumed : bool
         Whether the inputs may be those of the theorems. Then, and where there is a single start, the problem without
-        decay comes first. Else it comes after the paths, and only if there seems to be no noise: their criterion falls
-        to the very end.
+        decay comes first. Else it comes after the paths, and only if the best one tells of no noise.
     begin : callable
         Told of each path; True stops.
     probe : callable () -> Weights, optional
@@ -85,27 +83,30 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
         plain = further(*plain)
     if plain is not None and (plain[1].interrupted or _is_exact(*plain)):
         return _without_decay(plain, assumed)
-    paths = _paths(path_network(network), starts, rng, begin, options)
-    telling = (
-        paths if probe is None or plain is not None else _paths(path_network(network), [probe], rng, begin, options)
-    )
-    stopped = telling[-1].stop_reason
-    if not stopped and (averages or plain is None) and _is_worth_it(plain, assumed, telling):
-        plain = further(*(plain or unpenalised()))
-        if _is_exact(*plain):
-            return _without_decay(plain, assumed)
+    make = partial(_paths, path_network(network), rng=rng, begin=begin, options=options)
+    paths = make(starts)
+    stopped = paths[-1].stop_reason
+    if not stopped and (averages or plain is None):
+        telling = paths if probe is None or plain is not None else make([probe])
+        stopped = telling[-1].stop_reason
+        if not stopped and _is_worth_it(plain, assumed, telling):
+            plain = further(*(plain or unpenalised()))
+            if _is_exact(*plain):
+                return _without_decay(plain, assumed)
     if plain is not None and not (averages or plain[1].interrupted or stopped):
-        weights = plain[0].weights(plain[1].theta)
-        paths += _paths(path_network(network), [partial(given_path_start, network, weights)], rng, begin, options)
+        paths += make([partial(given_path_start, network, plain[0].weights(plain[1].theta))])
         stopped = paths[-1].stop_reason
     best = min(paths, key=lambda path: path.criteria[path.best])
-    alphas, criteria = _history(paths if averages else [best])
+    unit = best.networks[0].target_scale
+    alphas = np.array([stage.alpha for stage in best.networks])
+    criteria = np.array(best.criteria) * unit * unit
     alpha = float(alphas[np.argmin(criteria)])
     if plain is not None:
         tried = _without_decay(plain, assumed)
         alphas, criteria = np.append(alphas, tried.alphas), np.append(criteria, tried.criteria)
         if plain[1].interrupted or criteria[-1] <= (1 + PARSIMONY) * _lowest([best]):
-            return replace(tried, alphas=alphas, criteria=criteria)
+            descent = tried.descent.stopped(stopped) if stopped else tried.descent
+            return replace(tried, descent=descent, alphas=alphas, criteria=criteria)
     if averages:
         network, descent = _average(network, paths, stopped)
     else:
@@ -141,7 +142,7 @@ def _is_exact(network, descent):
 
 def _is_worth_it(plain, assumed, paths):
     """Whether further starts without decay may lead to the best network."""
-    if all(path.is_falling for path in paths):
+    if min(paths, key=lambda path: path.criteria[path.best]).is_noiseless:
         return True
     return plain is not None and _without_decay(plain, assumed).criteria[0] <= PROMISING * _lowest(paths)
 
@@ -150,13 +151,6 @@ def _lowest(paths):
     """Return the lowest criterion on the paths."""
     unit = paths[0].networks[0].target_scale
     return min(path.criteria[path.best] for path in paths) * unit * unit
-
-
-def _history(paths):
-    """Return the decays of the paths and their criteria: the geometric mean, for as many as all have."""
-    n, unit = min(len(path.criteria) for path in paths), paths[0].networks[0].target_scale
-    alphas = np.array([stage.alpha for stage in paths[0].networks[:n]])
-    return alphas, unit * unit * np.exp(np.mean([np.log(path.criteria[:n]) for path in paths], axis=0))
 
 
 def _paths(network, starts, rng, begin, options):
@@ -168,12 +162,7 @@ def _paths(network, starts, rng, begin, options):
         if paths and paths[-1].stop_reason:
             break
         n_decays = len(paths[0].thetas) if paths else None
-        try:
-            paths.append(decay_path(network, start(), rng, n_decays=n_decays, **options))
-        except KeyboardInterrupt:
-            if not paths:
-                raise
-            paths[-1].stop_reason = INTERRUPTED
+        paths.append(decay_path(network, start(), rng, n_decays=n_decays, **options))
     return paths
 
 
@@ -182,13 +171,13 @@ def _average(network, paths, stopped):
 
     It has the unit of y of the paths, and the iterations of all of them.
     """
-    parts, shares = [], []
-    for path in paths:
-        for stage, theta, share in zip(path.networks, path.thetas, path.shares(), strict=True):
+    parts, counts = [], []
+    for path, path_shares in zip(paths, shares(paths), strict=True):
+        for stage, theta, share in zip(path.networks, path.thetas, path_shares, strict=True):
             if share > 0:
                 parts.append(stage.weights(theta))
-                shares.append(share / len(paths))
-    weights = averaged(parts, shares, network.activation)
+                counts.append(share)
+    weights = averaged(parts, counts, network.activation)
     size = np.abs(weights.output) * np.linalg.norm(weights.hidden * network.whitening.deviations, axis=1)
     kept = size > NEGLIGIBLE * np.max(size, initial=0.0)
     kept[0] |= not np.any(kept)

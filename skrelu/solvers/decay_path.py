@@ -8,11 +8,13 @@ from skrelu.criteria import generalised_cross_validation
 from skrelu.networks.weights import Weights
 from skrelu.solvers.descent import Descent
 from skrelu.solvers.hidden_layer import balanced
+from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.quasi_newton import quasi_newton
 
 # Of weight decays with y in units of its standard deviation. All of this section was chosen on the tuning half of the
 # real tables in `examples/benchmarks/tables.py`.
 FIRST, FACTOR, LAST = 0.1, 1.6, 1e-3
+STEEP, NEXT_TO_NOTHING = 0.15, 1e-3
 LEAST = 1e-8  # to which a path goes on for as long as the criterion falls
 WIDTH = 12  # units where their number is free: fewer miss structure, twice as many predict worse
 N_PATHS = 3
@@ -47,6 +49,18 @@ class Path:
     objectives: list = field(default_factory=list)
     stop_reason: str = ""
 
+    def add(self, network, descent):
+        """Add the network of a decay, judged by two passes."""
+        rows, theta = network.rows, descent.theta
+        objective = descent.objective if np.isfinite(descent.objective) else network.value_and_gradient(theta)[0]
+        mean_square, df = network.mean_square(theta, objective), network.degrees_of_freedom(theta)
+        error = generalised_cross_validation(mean_square, df, rows.weight_sum)
+        self.networks.append(network)
+        self.thetas.append(theta)
+        self.criteria.append(max(error, float(np.finfo(rows.dtype).eps) ** 2))
+        self.objectives += descent.loss_curve
+        self.stop_reason = descent.stop_reason if descent.interrupted else ""
+
     @property
     def best(self):
         """Index of the network of the lowest criterion; the first of those, and 0 if all are infinite."""
@@ -54,9 +68,14 @@ class Path:
 
     @property
     def is_falling(self):
-        """Whether the criterion falls at the end, at least as the root of the decay: it has not come to the noise."""
+        """Whether the criterion falls at the end by `STEEP` in two decays: the path has not come to the noise."""
         last = self.criteria[-1]
-        return bool(len(self.criteria) > 2 and np.isfinite(last) and last <= min(self.criteria[:-2]) / FACTOR)
+        return bool(len(self.criteria) > 2 and np.isfinite(last) and last <= (1 - STEEP) * min(self.criteria[:-2]))
+
+    @property
+    def is_noiseless(self):
+        """Whether it falls at the end, or leaves next to nothing of the variance of y."""
+        return self.is_falling or min(self.criteria) < NEXT_TO_NOTHING
 
     @property
     def has_passed(self):
@@ -65,14 +84,26 @@ class Path:
         return bool(np.isfinite(min(self.criteria)) and n * rise > BEYOND)
 
     def shares(self):
-        """Return what each network counts in the average, in sum one."""
+        """Return what each network counts in the average of the path, in sum one."""
         n, criteria = self.networks[0].rows.weight_sum, np.array(self.criteria)
-        with np.errstate(over="ignore"):
-            share = (criteria / criteria[self.best]) ** (-TEMPERATURE * n / 2) if np.isfinite(min(criteria)) else None
-        if share is None:
+        if not np.isfinite(np.min(criteria)):
             return np.eye(len(criteria))[0]
+        with np.errstate(over="ignore"):
+            share = (criteria / np.min(criteria)) ** (-TEMPERATURE * n / 2)
         share = np.maximum(share / share.sum() - LEAST_COUNT, 0)
         return share / share.sum()
+
+
+def shares(paths):
+    """Return what each network on the paths counts in their average, in sum one: an array for each path.
+
+    Paths count alike, but for those whose best criterion is far above that of the best path: not at all from twice on.
+    """
+    lowest = np.array([min(path.criteria) for path in paths])
+    if not np.isfinite(np.min(lowest)):
+        return [np.eye(len(path.criteria))[0] / len(paths) for path in paths]
+    of_paths = np.maximum(2 - lowest / np.min(lowest), 0)
+    return [share * path.shares() for share, path in zip(of_paths / of_paths.sum(), paths, strict=True)]
 
 
 def decay_path(network, weights, rng, *, n_decays=None, max_iter, verbose=0):
@@ -93,31 +124,33 @@ def decay_path(network, weights, rng, *, n_decays=None, max_iter, verbose=0):
     max_iter : int
         Largest number of iterations.
     """
-    path, relative, left = Path(), FIRST, max_iter
+    path, relative = Path(), FIRST
     network = network.variant(weights.output)
     theta = network.parameters(weights)
     while True:
         stage = network.variant(alpha=decay_in_user_units(network, relative))
-        if path.thetas:
-            hidden, head, v = network.unpack(theta)
-            hidden[:, : network.whitening.size] += KICK * network.whitening.to_white(_isotropic(network, rng))
-            theta = network.pack(hidden, head, v)
-        options = {"max_iter": min(ITERATIONS, max(left, 1)), "verbose": verbose}
-        descent = Descent(theta).followed_by(early_stopped, stage, **options)
-        theta, left = descent.theta, left - len(descent.loss_curve)
-        objective = descent.objective if np.isfinite(descent.objective) else stage.value_and_gradient(theta)[0]
-        error = generalised_cross_validation(
-            stage.mean_square(theta, objective), stage.degrees_of_freedom(theta), network.rows.weight_sum
-        )
-        path.networks.append(stage)
-        path.thetas.append(theta)
-        path.criteria.append(max(error, float(np.finfo(network.rows.dtype).eps) ** 2))
-        path.objectives += descent.loss_curve
-        path.stop_reason = descent.stop_reason if descent.interrupted else ""
+        budget = min(ITERATIONS, max(max_iter - len(path.objectives), 1))
+        try:
+            start = _kicked(network, theta, rng) if path.thetas else theta
+            descent = Descent(start).followed_by(early_stopped, stage, max_iter=budget, verbose=verbose)
+            theta = descent.theta
+            path.add(stage, descent)
+        except KeyboardInterrupt:
+            path.stop_reason = INTERRUPTED
+            if not path.thetas:
+                path.networks, path.thetas, path.criteria = [stage], [theta], [np.inf]
         relative /= FACTOR
-        at_end = path.has_passed or relative < (LEAST if path.is_falling else LAST)
-        if path.stop_reason or (at_end if n_decays is None else len(path.thetas) == n_decays):
+        if path.stop_reason or len(path.thetas) == n_decays:
             return path
+        if n_decays is None and (path.has_passed or relative < (LEAST if path.is_falling else LAST)):
+            return path
+
+
+def _kicked(network, theta, rng):
+    """Return theta with a random length of `KICK` added to the weights of each unit."""
+    hidden, head, v = network.unpack(theta.copy())
+    hidden[:, : network.whitening.size] += KICK * network.whitening.to_white(_isotropic(network, rng))
+    return network.pack(hidden, head, v)
 
 
 def early_stopped(network, theta):

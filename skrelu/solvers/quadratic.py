@@ -46,12 +46,21 @@ def least_squares(form, *, tol, **options):
     # Once more from the gradient itself: that of the first run was updated, and has drifted.
     for _ in range(2):
         descent = descent.followed_by(conjugate_descent, form, tol=tol, **options)
-    objective, (constant, least) = form.loss(descent.theta), _best_constant(form)
-    excess = objective**0.5 - (1 + LEEWAY) * least**0.5
-    if not (excess <= 0 or form.is_lowest(excess * excess)):
-        reason = "rounding leaves no digit of the products of columns; centre or rescale them"
-        return form, replace(descent, theta=constant, objective=least).stopped(reason)
-    return form, replace(descent, objective=objective)
+    objective = form.loss(descent.theta)
+    # Conjugate gradients update the objective: where that is not what it is, rounding has led them.
+    if descent.interrupted or (descent.converged and _is_at_most(form, objective, descent.objective)):
+        return form, replace(descent, objective=objective)
+    constant, least = _best_constant(form)
+    if _is_at_most(form, objective, least):
+        return form, replace(descent, objective=objective)
+    reason = "rounding leaves no digit of the products of columns; centre or rescale them"
+    return form, replace(descent, theta=constant, objective=least).stopped(reason)
+
+
+def _is_at_most(form, objective, other):
+    """Whether one objective is at most another, to rounding."""
+    excess = objective**0.5 - (1 + LEEWAY) * other**0.5
+    return excess <= 0 or form.is_lowest(excess * excess)
 
 
 def _best_constant(form):
