@@ -10,7 +10,7 @@ from skrelu.criteria import INFLATION, generalised_cross_validation
 from skrelu.networks.weights import Weights, averaged
 from skrelu.solvers.decay_path import decay_path, given_path_start, path_network, shares, target_mean
 from skrelu.solvers.descent import Descent
-from skrelu.solvers.loop import STOPPED
+from skrelu.solvers.loop import INTERRUPTED, STOPPED
 
 PARSIMONY = 0.01  # a network without weight decay is kept if its criterion is at most this share above the others'
 PROMISING = 1.5
@@ -162,7 +162,12 @@ def _paths(network, starts, rng, begin, options):
         if paths and paths[-1].stop_reason:
             break
         n_decays = len(paths[0].thetas) if paths else None
-        paths.append(decay_path(network, start(), rng, n_decays=n_decays, **options))
+        try:
+            paths.append(decay_path(network, start(), rng, n_decays=n_decays, **options))
+        except KeyboardInterrupt:
+            if not paths:
+                raise
+            paths[-1].stop_reason = INTERRUPTED
     return paths
 
 

@@ -74,8 +74,8 @@ class Path:
 
     @property
     def is_noiseless(self):
-        """Whether it falls at the end, or leaves next to nothing of the variance of y."""
-        return self.is_falling or min(self.criteria) < NEXT_TO_NOTHING
+        """Whether it leaves next to nothing of the variance of y."""
+        return min(self.criteria) < NEXT_TO_NOTHING
 
     @property
     def has_passed(self):
