@@ -310,9 +310,9 @@ FAILED = {
     ),
     "single precision: lengths of units underflow": (
         Two,
-        "192 | combination | noise -19 | sorted ones single sparse 1",
+        "12 | one-hot 2 19 5 | noise | plain zeros single sparse 200",
     ),
-    "single precision: std overflows": (Two, "26 | outlier 9 | binary -19 | repeated zeros single 6285"),
+    "single precision: lengths underflow, outliers": (Two, "6 | outlier 3 | binary -19 | repeated zeros single 6285"),
     "weights of all sizes: predictions of zero": (
         QuadraticNet,
         "6 | integer 9, heavy 11 -12, outlier, constant 2 0 5, constant 11 -12 | heavy | plain wide 1",
@@ -325,7 +325,8 @@ FAILED = {
     ),
     "small columns: standard errors": (
         Two,
-        "64 | binary 4, duplicate 4 -12, denormal 6 12 | heavy | repeated counts 9723",
+        "5 | zero 12, combination 7 0 5, denormal 9 3, constant 12 12"
+        f" | constant 0 5, constant 0 5, heavy 0 {OFF} | plain none 6",
     ),
     "small columns, two outputs: std": (
         Two,

@@ -22,6 +22,7 @@ START_SIZE, OUTPUT_SIZE = 1.0, 0.3  # of the random weights at the start; small 
 KICK = 1e-2  # length of random weights that are added to those of each unit before each further decay
 ITERATIONS = 25  # at most, for each decay; more, and rounding grows where units part
 WINDOW, STALL = 10, 1e-2  # a stage ends when the objective has fallen by less than this share in so many iterations
+LONGEST = 0.02  # step of smooth units, relative to their weights: along flat directions longer ones amplify rounding
 BEYOND = 150.0  # a path ends where n times the logarithm of the criterion is so far above its lowest value
 TEMPERATURE = 0.06  # networks count by the criterion to the power of minus n times half of this
 LEAST_COUNT = 1e-2  # what is taken from these shares of the average, so that those of most networks are zero
@@ -69,8 +70,8 @@ class Path:
     @property
     def is_falling(self):
         """Whether the criterion falls at the end by `STEEP` in two decays: the path has not come to the noise."""
-        last = self.criteria[-1]
-        return bool(len(self.criteria) > 2 and np.isfinite(last) and last <= (1 - STEEP) * min(self.criteria[:-2]))
+        *before, previous, last = [np.inf, np.inf, *self.criteria]
+        return bool(last < min(previous, (1 - STEEP) * min(before)) < np.inf)
 
     @property
     def is_noiseless(self):
@@ -155,8 +156,8 @@ def _kicked(network, theta, rng):
 
 def early_stopped(network, theta):
     """Yield the iterates of `quasi_newton` for as long as they lower the objective by `STALL` in `WINDOW` of them."""
-    values = []
-    for step in quasi_newton(network, theta):
+    values, longest = [], np.inf if network.activation.homogeneity is not None else LONGEST
+    for step in quasi_newton(network, theta, longest=longest):
         values.append(step.objective)
         slow = len(values) > WINDOW and values[-1 - WINDOW] - values[-1] < STALL * values[-1]
         yield step._replace(finished="the objective falls slowly") if slow and not step.finished else step
