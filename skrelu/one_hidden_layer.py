@@ -388,7 +388,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         self.loss_ = (loss := plain.value_and_gradient(descent.theta)[0]) * unit * unit
         largest = float(np.finfo(np.float64).max)
         self.loss_curve_ = [min(value * unit * unit, largest) for value in descent.loss_curve] or [self.loss_]
-        if not (np.isfinite(self.loss_) and np.all(np.isfinite(self.hidden_coef_))):
+        if not np.all(np.isfinite([self.loss_, np.abs(self.hidden_coef_).max(), np.abs(self.init_coef_).max()])):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         weights = Weights(self.hidden_coef_, self.hidden_intercept_, self.output_coef_, self.output_intercept_)
         self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * loss)

@@ -254,7 +254,10 @@ class QuadraticNet(QuadraticFit):
         linear, center, c = self._centered
         weights = np.vstack([self.hidden_coef_, linear]).astype(X.dtype)
         Z = np.asarray(X @ weights.T) - weights @ center.astype(X.dtype)
-        y = Z[:, :-1] ** 2 @ self.output_coef_.astype(X.dtype) + Z[:, -1] + X.dtype.type(c)
+        # Squares that cancel in the sum may be beyond the largest number of single precision.
+        largest = np.finfo(X.dtype).max
+        y = Z[:, :-1].astype(np.float64) ** 2 @ self.output_coef_.astype(np.float64) + Z[:, -1] + c
+        y = np.clip(y, -largest, largest).astype(X.dtype)
         return (y, self._standard_deviations(X)) if return_std else y
 
     def _standard_deviations(self, X):

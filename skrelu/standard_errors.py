@@ -67,7 +67,9 @@ def standard_errors(network, theta, whitening, max_weights=MAX_WEIGHTS):
     estimate = _estimate(network, whitening, weights, sums, n / rest)
     hidden, output = _of_users_weights(network, whitening, weights, estimate)
     largest, root = float(np.finfo(network.rows.dtype).max), (n if weights.complete else rest) ** 0.5
-    return np.minimum(hidden / root, largest), np.minimum(output / root * network.target_scale, largest)
+    # Columns whose squares underflow tell nothing: as for other weights that are not determined, zero.
+    errors = hidden / root, output / root * network.target_scale
+    return tuple(np.minimum(np.nan_to_num(error, nan=0.0, posinf=largest), largest) for error in errors)
 
 
 def determines(network, theta, whitening, max_weights=MAX_WEIGHTS):

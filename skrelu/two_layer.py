@@ -231,7 +231,7 @@ class TwoLayerReLURecovery(TwoLayerFit):
         if not return_std:
             return y
         std = predictive_deviations(self._distribution, X, units, activation.derivative(hidden), output)
-        return y, std.reshape(y.shape).astype(y.dtype)
+        return y, np.minimum(std, np.finfo(y.dtype).max).reshape(y.shape).astype(y.dtype)
 
     def __sklearn_tags__(self):
         """Return the tags: several outputs are accepted."""
