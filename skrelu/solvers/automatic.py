@@ -14,6 +14,7 @@ from skrelu.solvers.loop import INTERRUPTED, STOPPED
 
 PARSIMONY = 0.01  # a network without weight decay is kept if its criterion is at most this share above the others'
 PROMISING = 1.5
+RUN_OFF = 30.0  # weights of white columns, and outputs in units of y, beyond which units have run off
 # Factor by which the weights of a network without decay count, whose pattern is the best of many starts, where the
 # inputs are not those of the theorems: there it fits the noise.
 SEARCHED = 2.0
@@ -132,7 +133,16 @@ def _without_decay(plain, assumed):
     unit, n = network.target_scale, network.rows.weight_sum
     mean_square, inflation = network.mean_square(descent.theta, descent.objective), INFLATION if assumed else SEARCHED
     error = generalised_cross_validation(mean_square, network.n_weights, n, inflation)
+    if _has_run_off(network, descent.theta):
+        error = np.inf
     return Choice(network, descent, 0.0, np.zeros(1), np.array([error * unit * unit]))
+
+
+def _has_run_off(network, theta):
+    """Whether units that are not homogeneous have run off to ever steeper ones, which no criterion of the rows sees."""
+    hidden, _, v = network.unpack(theta)
+    sizes = np.linalg.norm(hidden, axis=1), np.abs(v)
+    return network.activation.homogeneity is None and float(np.max(sizes)) > RUN_OFF
 
 
 def _is_exact(network, descent):
