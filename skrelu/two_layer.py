@@ -134,7 +134,7 @@ class TwoLayerReLURecovery(TwoLayerFit):
     early, where the objective falls by less than 1 % in ten iterations. The network of the lowest criterion is kept as
     it is. If all columns may be normal (Geary's ratio, 28 rows at least), or `n_hidden` is given, it wins
     if its criterion is lower than without decay by more than 1 %; else unless that without decay is below 0.6 of it.
-    With an activation that is not homogeneous the choice depends on the unit of y. With `warm_start` alpha_ stays.
+    With an activation that is not homogeneous the choice depends on the unit of y. With `warm_start` ``alpha_`` stays.
 
     Signs come from the first moments, which is as good as their distance to the span of Y in
     [1]_ where that applies, and also applies with noise and with more units than outputs.
