@@ -1,5 +1,6 @@
 """One hidden layer of any activation, recovered from the moments of its data: `OneHiddenLayerNet`."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -227,7 +228,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         coordinates = centered if self.fit_intercept else whitening(rows, centered=False)
         automatic = self.alpha == "auto" and not self._is_gd
         # How many draws a search takes may hang on rounding.
-        path_rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max)) if automatic else rng
+        path_rng = deepcopy(rng)
         normal = not automatic or least_normal_column(rows, centered)[1] <= NORMAL
         make = partial(self._start, rows, centered, rng)
         if normal or not isinstance(self.init, str) or self._continues(rows):

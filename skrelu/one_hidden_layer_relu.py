@@ -114,7 +114,7 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     number is free, each decay from the solution of the one before: simple functions first. They are judged by
     ``mse / (1 - 1.2 df / n)^2``, df the degrees of freedom of the Gauss-Newton matrix. The network without decay is
     kept unless its own criterion is more than a hundredth above the best on the paths; its weights count 1.2 times, or
-    twice where X is not normal. Otherwise, with n_hidden given, the network of the best decay is; and with
+    twice where X is not normal or rows are fewer than six times the weights. Otherwise, with n_hidden given, the network of the best decay is; and with
     ``n_hidden="auto"`` the average of the networks on all paths, weighted by the criterion to the power of -0.03 n: a
     network of some hundred units. It predicts better than any single one of them on nearly all real tables on which it
     was tried, but its units mean nothing by themselves. Nothing is drawn from the rows: a weight is as good as

@@ -311,7 +311,7 @@ def test_normalised_units():
     size[1] = 1
     np.testing.assert_allclose(found, hidden / size[:, None], rtol=1e-13)
     free = Activation(relu.value, relu.derivative, "without scale")
-    other = TwoLayer(network.rows, free, network.whitening, 4, **network._options)
+    other = TwoLayer(network.rows, free, network.whitening, 4, **network.options)
     np.testing.assert_array_equal(normalised(other, hidden.ravel()), hidden.ravel())
     assert network.value_and_gradient(hidden.ravel())[0] == pytest.approx(
         network.value_and_gradient(found.ravel())[0], rel=1e-10

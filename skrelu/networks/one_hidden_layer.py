@@ -17,9 +17,9 @@ DEFAULTS = {
     "relaxed": False,
     "smoothing": 0.0,
     "gauss_newton": False,
+    "ridge": 1e-3,
 }
 UNIT_TOL = 1e-8  # relative size of units that count as zero, and 1 - cosine of units that count as parallel
-RIDGE = 1e-2  # of the mean diagonal, added to the matrix of the metric
 
 
 class OneHiddenLayer:
@@ -64,6 +64,8 @@ class OneHiddenLayer:
         Width, in units of theta, over which the kink of the activation is smoothed.
     gauss_newton : bool, default=False
         Whether `curvature_product` leaves out the second derivatives of the activation.
+    ridge : float, default=1e-3
+        Share of its mean diagonal added to the matrix of the metric.
     """
 
     def __init__(self, rows, activation, whitening, output, **options):
@@ -73,7 +75,7 @@ class OneHiddenLayer:
         self.fit_intercept, self.alpha, self.ratio, self.target_scale, self.positive, *rest = (
             options.get(name, default) for name, default in DEFAULTS.items()
         )
-        self.relaxed, self.smoothing, self.gauss_newton = rest
+        self.relaxed, self.smoothing, self.gauss_newton, self.ridge = rest
         p = activation.homogeneity
         self.free_output = options.get("free_output", self.alpha > 0 or p is None)
         t = self.target_scale
@@ -249,10 +251,7 @@ class OneHiddenLayer:
         return value, self.pack(scale[0] * SW, np.zeros_like(head), scale[1] * self._output_signs(theta) * v)
 
     def slope_moments(self, theta):
-        """Return ``E[D D']``, ``D_j = v_j a'(z_j)``, with a row of ones where the network is relaxed, and ``E[a a']``.
-
-        The latter, ``a_j = a(z_j)``, is 0 where the outputs are fixed. One pass.
-        """
+        """Return ``E[D D']``, ``D_j = v_j a'(z_j)``, 1 for a linear part, and ``E[a a']``, 0 for fixed v; one pass."""
 
         def f(X, y, s, W, b, c, v):
             _, value, derivative, _ = self._forward(X, y, W, b, c, v)
@@ -274,9 +273,9 @@ class OneHiddenLayer:
             mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
             A += self._decays[0] * mean_variance * np.diag(np.arange(len(A)) < self.n_hidden)
             A_v = A_v + self._decays[1] * np.eye(self.n_hidden)
-        inverse = regular_inverse(A, RIDGE)
+        inverse = regular_inverse(A, self.ridge)
         signs = self._output_signs(theta) * np.ones(self.n_hidden)
-        inverse_v = np.outer(signs, signs) * regular_inverse(A_v, RIDGE) if self.free_output else None
+        inverse_v = np.outer(signs, signs) * regular_inverse(A_v, self.ridge) if self.free_output else None
 
         def apply(q):
             hidden, head, v = self._split(q)

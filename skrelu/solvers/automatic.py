@@ -16,7 +16,8 @@ PARSIMONY = 0.01  # a network without weight decay is kept if its criterion is a
 PROMISING = 1.5
 RUN_OFF = 30.0  # weights of white columns, and outputs in units of y, beyond which units have run off
 # Factor by which the weights of a network without decay count, whose pattern is the best of many starts, where the
-# inputs are not those of the theorems: there it fits the noise.
+# inputs are not those of the theorems, or rows fewer than `ENOUGH` times the weights: there it fits the noise.
+ENOUGH = 6
 SEARCHED = 2.0
 NEGLIGIBLE = 1e-9  # size of units that are left out of an average, relative to the largest
 
@@ -131,7 +132,8 @@ def _without_decay(plain, assumed):
     """Return the `Choice` of the network without decay alone."""
     network, descent = plain
     unit, n = network.target_scale, network.rows.weight_sum
-    mean_square, inflation = network.mean_square(descent.theta, descent.objective), INFLATION if assumed else SEARCHED
+    mean_square = network.mean_square(descent.theta, descent.objective)
+    inflation = INFLATION if assumed and n >= ENOUGH * network.n_weights else SEARCHED
     error = generalised_cross_validation(mean_square, network.n_weights, n, inflation)
     if _has_run_off(network, descent.theta):
         error = np.inf

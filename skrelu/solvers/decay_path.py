@@ -21,6 +21,7 @@ N_PATHS = 3
 START_SIZE, OUTPUT_SIZE = 1.0, 0.3  # of the random weights at the start; small smooth units are linear
 KICK = 1e-2  # length of random weights that are added to those of each unit before each further decay
 ITERATIONS = 25  # at most, for each decay; more, and rounding grows where units part
+RIDGE = 1e-2  # of the metric: less, and rounding grows where units are nearly alike
 WINDOW, STALL = 10, 1e-2  # a stage ends when the objective has fallen by less than this share in so many iterations
 LONGEST = 0.02  # step of smooth units, relative to their weights: along flat directions longer ones amplify rounding
 BEYOND = 150.0  # a path ends where n times the logarithm of the criterion is so far above its lowest value
@@ -172,7 +173,7 @@ def path_network(network):
     rows = network.rows
     scale = rows.target_scale(center=rows.dtype.type(target_mean(network)))
     ratio = scale if network.activation.homogeneity is None else 1.0
-    return network.variant(free_output=True, target_scale=scale, ratio=ratio)
+    return network.variant(free_output=True, target_scale=scale, ratio=ratio, ridge=RIDGE)
 
 
 def is_constant(network):
