@@ -10,7 +10,7 @@ from skrelu import rows as rows_module
 from skrelu import whitening as whitening_module
 from skrelu.activations import Activation, gelu, leaky_relu, relu, softplus, tanh
 from skrelu.networks import OneHiddenLayer
-from skrelu.networks.one_hidden_layer import RIDGE
+from skrelu.networks.one_hidden_layer import DEFAULTS
 from skrelu.networks.orientation import orientation
 from skrelu.networks.weights import Weights
 from skrelu.rows import Rows
@@ -561,7 +561,7 @@ def test_metric_is_the_inverse_of_the_kronecker_matrix(fit_intercept, activation
     A = (D.T * p) @ D
     decay = net.alpha / net.target_scale**2
     A += decay * unit**2 * np.trace(net.whitening.variances) / net.whitening.rank * np.diag(np.arange(len(A)) < k)
-    A += RIDGE * np.trace(A) / len(A) * np.eye(len(A))
+    A += DEFAULTS["ridge"] * np.trace(A) / len(A) * np.eye(len(A))
     matrix = np.kron(A, np.eye(columns))
     if not net.relaxed:
         matrix = np.block(
@@ -574,7 +574,7 @@ def test_metric_is_the_inverse_of_the_kronecker_matrix(fit_intercept, activation
     np.testing.assert_array_equal(inverse[:m, m:], 0)
     if net.free_output:
         B = (value.T * p) @ value + decay * (net.target_scale / unit) ** 2 * np.eye(k)
-        B += RIDGE * np.trace(B) / k * np.eye(k)
+        B += DEFAULTS["ridge"] * np.trace(B) / k * np.eye(k)
         if net.positive:  # dv/dtheta
             signs = np.sign(theta[-k:])
             B = B * np.outer(signs, signs)

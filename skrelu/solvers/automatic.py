@@ -87,17 +87,21 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
         return _without_decay(plain, assumed)
     make = partial(_paths, path_network(network), rng=rng, begin=begin, options=options)
     paths = make(starts)
+    if not paths:
+        choice = constant(network) if plain is None else _without_decay(plain, assumed)
+        return replace(choice, descent=choice.descent.stopped(INTERRUPTED))
     stopped = paths[-1].stop_reason
     if not stopped and (averages or plain is None):
         telling = paths if probe is None or plain is not None else make([probe])
-        stopped = telling[-1].stop_reason
+        stopped = telling[-1].stop_reason if telling else INTERRUPTED
         if not stopped and _is_worth_it(plain, assumed, telling):
             plain = further(*(plain or unpenalised()))
             if _is_exact(*plain):
                 return _without_decay(plain, assumed)
     if plain is not None and not (averages or plain[1].interrupted or stopped):
-        paths += make([partial(given_path_start, network, plain[0].weights(plain[1].theta))])
-        stopped = paths[-1].stop_reason
+        further_paths = make([partial(given_path_start, network, plain[0].weights(plain[1].theta))])
+        paths += further_paths
+        stopped = paths[-1].stop_reason if further_paths else INTERRUPTED
     best = min(paths, key=lambda path: path.criteria[path.best])
     unit = best.networks[0].target_scale
     alphas = np.array([stage.alpha for stage in best.networks])
@@ -178,7 +182,7 @@ def _paths(network, starts, rng, begin, options):
             paths.append(decay_path(network, start(), rng, n_decays=n_decays, **options))
         except KeyboardInterrupt:
             if not paths:
-                raise
+                return []
             paths[-1].stop_reason = INTERRUPTED
     return paths
 
