@@ -496,9 +496,10 @@ def test_the_unit_of_y_does_not_matter(activation, n_hidden, factor):
 @pytest.mark.parametrize("n_hidden", ["auto", 3])
 def test_scales_and_shifts_of_the_columns_do_not_matter(activation, n_hidden):
     X, y, _ = table()
+    # The shift rounds the first column to three digits less.
     Z = X * 10.0 ** np.linspace(-3, 3, 4) + [1.0, -5.0, 30.0, 100.0]
     plain, other = default(activation, n_hidden, **BRIEF).fit(X, y), default(activation, n_hidden, **BRIEF).fit(Z, y)
-    np.testing.assert_allclose(other.predict(Z), plain.predict(X), rtol=0, atol=1e-6 * y.std())
+    np.testing.assert_allclose(other.predict(Z), plain.predict(X), rtol=0, atol=1e-4 * y.std())
     assert other.alpha_ == plain.alpha_
 
 
