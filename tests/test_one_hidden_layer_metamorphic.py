@@ -104,7 +104,8 @@ def test_the_order_of_the_rows_does_not_matter(name):
     assert_same(fit(name, X[order], y[order], s[order]), fit(name, X, y, s))
 
 
-@pytest.mark.parametrize("name", ["auto", "decay", "gd", "default"])
+# Not of averages: their random starts have a draw for each column.
+@pytest.mark.parametrize("name", ["auto", "decay", "gd"])
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     X = centred(name, X)
@@ -199,7 +200,8 @@ def test_duplicate_columns_share_the_weights_of_one(name):
     assert np.abs(w[:, D:]).max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["auto", "any size", "default"])
+# Not of averages: their random starts have a draw for each column.
+@pytest.mark.parametrize("name", ["auto", "any size"])
 def test_a_constant_column_changes_nothing(name):
     X, y, s = data()
     wide = np.column_stack([X[:, :3], np.full(len(y), 7.0), X[:, 3:], np.zeros(len(y))])
