@@ -7,7 +7,7 @@ from skrelu.criteria import INFLATION, LEAST_SHARE, spectral_degrees_of_freedom
 TOL = 1e-10  # eigenvalues below this share of the largest count as zero where no weight decay holds them
 
 
-def laplace(network, whitening, weights, *, alpha, mean_square):
+def laplace(network, whitening, weights, *, alpha, mean_square, degrees_of_freedom=None):
     """Return what `predictive_deviations` needs, as arrays.
 
     At the minimiser of ``1/(2n) sum_i s_i r_i^2 + (alpha/2) sum_j (q^2 w_j' S w_j + v_j^2)``, n the sum of the s_i, the
@@ -29,6 +29,8 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
     alpha : float
     mean_square : float
         Weighted mean squared residual, y in the unit of the network.
+    degrees_of_freedom : float, optional
+        df; None: those of this matrix. The average of networks has about as many as one of them, in more units.
 
     Returns
     -------
@@ -58,9 +60,12 @@ def laplace(network, whitening, weights, *, alpha, mean_square):
     variances = np.append(1 / penalties, np.ones(int(fit_intercept)))
     decay = alpha / t * network.ratio / t * network.ratio
     n, products = rows.weight_sum, np.maximum(np.outer(curvature, variances), 0.0)
-    df = spectral_degrees_of_freedom(curvature, variances, decay) if decay > 0 else _rank(products)
-    inflation = INFLATION if decay > 0 else 1.0
-    noise = mean_square / max(1 - inflation * (df + fit_intercept) / n, LEAST_SHARE)
+    df, inflation = degrees_of_freedom, INFLATION if decay > 0 else 1.0
+    if df is None:
+        df = fit_intercept + (
+            spectral_degrees_of_freedom(curvature, variances, decay) if decay > 0 else _rank(products)
+        )
+    noise = mean_square / max(1 - inflation * df / n, LEAST_SHARE)
     held = (products > TOL * np.max(products, initial=0.0)) | (decay > 0)
     inverse = np.where(held, 1 / np.where(held, products + decay, 1.0), 0.0)
     return {

@@ -392,7 +392,8 @@ class OneHiddenLayerNet(NetworkRegressor):
         if not np.all(np.isfinite([self.loss_, np.abs(self.hidden_coef_).max(), np.abs(self.init_coef_).max()])):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         weights = Weights(self.hidden_coef_, self.hidden_intercept_, self.output_coef_, self.output_intercept_)
-        self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, mean_square=2 * loss)
+        options = {"mean_square": 2 * loss, "degrees_of_freedom": choice.degrees_of_freedom}
+        self._laplace = laplace(network, coordinates, weights, alpha=self.alpha_, **options)
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         undetermined = "" if choice.is_final else network.undetermined(descent.theta)
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))

@@ -38,6 +38,8 @@ class Choice:
         Generalised cross-validation of each, in the square of the unit of y; of an average, those of its best path.
     is_final : bool
         Whether there is nothing to polish: an average, or a constant.
+    degrees_of_freedom : float or None
+        Of an average those of the best network on its paths; else None: they are for the network to tell.
     """
 
     network: Any
@@ -46,6 +48,7 @@ class Choice:
     alphas: np.ndarray = field(default_factory=lambda: np.zeros(0))
     criteria: np.ndarray = field(default_factory=lambda: np.zeros(0))
     is_final: bool = False
+    degrees_of_freedom: float | None = None
 
 
 def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, begin, probe=None, **options):
@@ -118,7 +121,8 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
     else:
         network, theta = best.networks[best.best], best.thetas[best.best]
         descent = Descent(theta, loss_curve=best.objectives, stop_reason=stopped).moved(network, theta)
-    return Choice(network, descent, alpha, alphas, criteria, is_final=averages)
+    degrees = best.degrees[best.best] if averages else None
+    return Choice(network, descent, alpha, alphas, criteria, is_final=averages, degrees_of_freedom=degrees)
 
 
 def constant(network):

@@ -39,6 +39,8 @@ class Path:
     thetas : list of ndarray
     criteria : list of float
         In units of the variance of y, and above rounding.
+    degrees : list of float
+        Degrees of freedom.
     objectives : list of float
         Of all iterations, in units of the variance of y.
     stop_reason : str
@@ -48,6 +50,7 @@ class Path:
     networks: list = field(default_factory=list)
     thetas: list = field(default_factory=list)
     criteria: list = field(default_factory=list)
+    degrees: list = field(default_factory=list)
     objectives: list = field(default_factory=list)
     stop_reason: str = ""
 
@@ -60,6 +63,7 @@ class Path:
         self.networks.append(network)
         self.thetas.append(theta)
         self.criteria.append(max(error, float(np.finfo(rows.dtype).eps) ** 2))
+        self.degrees.append(df)
         self.objectives += descent.loss_curve
         self.stop_reason = descent.stop_reason if descent.interrupted else ""
 
@@ -140,7 +144,7 @@ def decay_path(network, weights, rng, *, n_decays=None, max_iter, verbose=0):
         except KeyboardInterrupt:
             path.stop_reason = INTERRUPTED
             if not path.thetas:
-                path.networks, path.thetas, path.criteria = [stage], [theta], [np.inf]
+                path.networks, path.thetas, path.criteria, path.degrees = [stage], [theta], [np.inf], [0.0]
         relative /= FACTOR
         if path.stop_reason or len(path.thetas) == n_decays:
             return path
