@@ -410,6 +410,9 @@ def test_the_default_is_the_average_of_its_paths(monkeypatch, activation):
     assert f"the average of {n_parts} networks along 3 paths of decreasing weight decay" in model.stop_reason_
     assert model.n_iter_ == sum(len(path.objectives) for path in paths)
     np.testing.assert_allclose(model.criterion_, np.var(y) * np.array(best.criteria))
+    # The noise is that of the residual, with the degrees of freedom of the best network.
+    noise = 2 * model.loss_ / (1 - INFLATION * best.degrees[best.best] / len(y))
+    assert model._laplace["noise"] * model._laplace["unit"] ** 2 == pytest.approx(noise, rel=1e-9)
     assert model.alpha_ == model.alphas_[np.argmin(model.criterion_)]
     size = np.linalg.norm(model.hidden_coef_ * X.std(axis=0), axis=1) * np.abs(model.output_coef_)
     assert size.min() > NEGLIGIBLE * size.max()
