@@ -23,10 +23,8 @@ from skrelu.solvers.automatic import Choice, automatic, constant
 from skrelu.solvers.decay_path import N_PATHS, WIDTH, given_path_start, is_constant, random_path_start
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import STOPPED
-from skrelu.whitening import least_normal_column, unwhitened, whitening
+from skrelu.whitening import NOT_NORMAL, least_normal_column, unwhitened, whitening
 
-# Standard errors of Geary's ratio at which a column is no longer taken for a normal one.
-NORMAL = 5.0
 ACTIVATIONS = [name for name, value in vars(activations).items() if isinstance(value, Activation)]
 
 
@@ -229,7 +227,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         automatic = self.alpha == "auto" and not self._is_gd
         # How many draws a search takes may hang on rounding.
         path_rng = deepcopy(rng)
-        normal = not automatic or least_normal_column(rows, centered)[1] <= NORMAL
+        normal = not automatic or least_normal_column(rows, centered)[1] <= NOT_NORMAL
         make = partial(self._start, rows, centered, rng)
         if normal or not isinstance(self.init, str) or self._continues(rows):
             start, single = make()

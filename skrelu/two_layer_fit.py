@@ -21,10 +21,9 @@ from skrelu.solvers.descent import Descent, papers_descent, until_stalled
 from skrelu.solvers.loop import INTERRUPTED, STOPPED
 from skrelu.standard_errors import determines, standard_errors
 from skrelu.starts import two_layer_start
-from skrelu.whitening import least_normal_column, unwhitened, whitening
+from skrelu.whitening import NOT_NORMAL, least_normal_column, unwhitened, whitening
 
 EXACT_EPS = 1e3  # a residual of at most so many eps, relative to y, is zero
-NOT_GAUSSIAN = 5.0  # standard errors of Geary's ratio from that of a normal column
 ENOUGH_ROWS = 28.0  # with fewer, two values of equal frequency are no further from it
 
 
@@ -220,15 +219,15 @@ class TwoLayerFit(NetworkRegressor):
 
     def _is_assumed(self, rows, centered):
         """Whether the columns may be normal, as the theorem asks, and there are enough rows to tell."""
-        return rows.weight_sum >= ENOUGH_ROWS and least_normal_column(rows, centered)[1] <= NOT_GAUSSIAN
+        return rows.weight_sum >= ENOUGH_ROWS and least_normal_column(rows, centered)[1] <= NOT_NORMAL
 
     def _warn_unless_gaussian(self, rows, centered):
         """Warn that nothing is guaranteed where a column is not normal."""
         column, errors = least_normal_column(rows, centered)
-        if errors > NOT_GAUSSIAN:
+        if errors > NOT_NORMAL:
             message = (
                 f"The residual is {self.residual_:.2g} of y, not zero, and X is not Gaussian: Geary's ratio of column "
-                f"{column} is {errors:.0f} standard errors off, more than {NOT_GAUSSIAN:g}. For such inputs recovery "
+                f"{column} is {errors:.0f} standard errors off, more than {NOT_NORMAL:g}. For such inputs recovery "
                 "is NP-hard in general: what was found is the best network of all starts, not certified; a larger "
                 "n_init may find a better one."
             )

@@ -8,6 +8,7 @@ import numpy as np
 from skrelu.rows import column_blocks
 
 MAX_FULL = 1000  # columns; beyond, scales alone are made equal
+NOT_NORMAL = 5.0  # standard errors of Geary's ratio beyond which a column is no longer taken for a normal one
 RANK_EPS = 1e3  # directions with less variance than this many eps of the largest count as constant
 
 
