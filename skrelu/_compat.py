@@ -4,10 +4,35 @@ from math import ceil
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils._array_api import _convert_to_numpy as to_numpy
+from sklearn.utils._array_api import (
+    _is_numpy_namespace,
+    _is_xp_namespace,
+    check_same_namespace,
+    get_namespace_and_device,
+    move_to,
+)
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_array, check_consistent_length, validate_data
 
-__all__ = ["FitTasks", "HasMethods", "Interval", "StrOptions", "fit_context", "task_data", "validated"]
+__all__ = [
+    "FitTasks",
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "arrays_at",
+    "arrays_here",
+    "check_same_namespace",
+    "checked_block",
+    "fit_context",
+    "has_special_functions",
+    "place",
+    "task_data",
+    "to_numpy",
+    "validated",
+    "validated_columns",
+    "validated_targets",
+]
 
 
 class FitTasks:
@@ -46,7 +71,7 @@ class FitTasks:
         task, self._open = self._open, None
         if task is None:
             return False
-        told = {**self._data, "reconstruction_attributes": attributes}
+        told = {**self._data, "reconstruction_attributes": self._following(attributes)}
         stop = bool(task.call_on_fit_task_end(estimator=self._estimator, **told))
         self.stopped = self.stopped or stop
         return stop
@@ -76,8 +101,13 @@ class FitTasks:
         """End the block that is open, if any, and the fit."""
         self.finish(attributes)
         self._context.call_on_fit_task_end(
-            estimator=self._estimator, **self._data, reconstruction_attributes=attributes
+            estimator=self._estimator, **self._data, reconstruction_attributes=self._following(attributes)
         )
+
+    def _following(self, attributes):
+        """Return the function that gives the attributes where X is, as predictions need them."""
+        found = place(self._data["X"])
+        return attributes if found is None else lambda: arrays_at(found, attributes())
 
 
 def task_data(X, y, sample_weight):
@@ -85,11 +115,90 @@ def task_data(X, y, sample_weight):
     return {"X": X, "y": y, "metadata": {} if sample_weight is None else {"sample_weight": sample_weight}}
 
 
+MATRIX = {"dtype": [np.float64, np.float32], "accept_sparse": ("csr", "csc")}
+
+
 def validated(estimator, X, y, sample_weight, *, multi_output=False):
     """Return the data of a fit in one floating dtype, that of X; weights stay None when there are none."""
-    options = {"dtype": [np.float64, np.float32], "accept_sparse": ("csr", "csc"), "y_numeric": True}
-    options["multi_output"] = multi_output
-    X, y = validate_data(estimator, X, y, **options)
+    if any(place(values) for values in (X, y, sample_weight)):
+        xp, _, device = get_namespace_and_device(X)
+        # Everything follows X.
+        y, sample_weight = move_to(y, sample_weight, xp=xp, device=device or "cpu")
+    X, y = validate_data(estimator, X, y, **_matrix_options(X), y_numeric=True, multi_output=multi_output)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-    return X, y.astype(X.dtype, copy=False), sample_weight
+    y = y.astype(X.dtype, copy=False) if place(X) is None else xp.astype(y, X.dtype, copy=False)
+    return X, y, sample_weight
+
+
+def _matrix_options(X):
+    """Return what validation accepts, in the dtypes of the namespace of X."""
+    found = place(X)
+    if found is None:
+        return MATRIX
+    xp, device = found
+    floats = xp.__array_namespace_info__().dtypes(kind="real floating", device=device)
+    return {**MATRIX, "dtype": [floats[name] for name in ("float64", "float32") if name in floats]}
+
+
+def validated_columns(estimator, X, *, reset=False, rows_needed=1):
+    """Return a matrix of which the estimator knows the columns, or learns them with `reset`."""
+    return validate_data(estimator, X, reset=reset, ensure_min_samples=rows_needed, **_matrix_options(X))
+
+
+def validated_targets(estimator, y, sample_weight, n_samples, dtype, *, multi_output=False):
+    """Return y and the weights of so many rows, in one dtype; None stays None."""
+    rows = np.empty((n_samples, 0), dtype=dtype)
+    if y is not None:
+        y = _check_y(y, multi_output=multi_output, y_numeric=True, estimator=estimator)
+        check_consistent_length(rows, y)
+        y = y.astype(dtype, copy=False)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, rows, dtype=dtype, ensure_non_negative=True)
+    return y, sample_weight
+
+
+def checked_block(X, **options):
+    """Return a matrix, or y, of finite numbers."""
+    return check_array(X, **{**MATRIX, **options})
+
+
+# arrays of other namespaces than NumPy's
+
+
+def place(X):
+    """Return (namespace, device) of an array that is not NumPy's where scikit-learn dispatches, else None."""
+    if not hasattr(X, "__dlpack__"):
+        return None
+    xp, dispatched, device = get_namespace_and_device(X)
+    return None if not dispatched or _is_numpy_namespace(xp) else (xp, device)
+
+
+def has_special_functions(xp):
+    """Whether `scipy.special` runs on arrays of this namespace where they are; scikit-learn's dispatch requires it."""
+    return any(_is_xp_namespace(xp, name) for name in ("torch", "cupy"))
+
+
+def arrays_at(place, attributes):
+    """Return attributes with their NumPy arrays of numbers at a place, in single precision if it has no other."""
+    xp, device = place
+    floats = xp.__array_namespace_info__().dtypes(kind="real floating", device=device)
+
+    def moved(value):
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+            return value
+        single = value.dtype == np.float64 and "float64" not in floats
+        return xp.asarray(np.array(value, dtype=np.float32 if single else value.dtype), device=device)
+
+    return {name: moved(value) for name, value in attributes.items()}
+
+
+def arrays_here(value):
+    """Return an attribute, or a container of such, with arrays of other namespaces as NumPy's."""
+    if type(value) is dict:
+        return {key: arrays_here(part) for key, part in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(arrays_here(part) for part in value)
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__dlpack__"):
+        return value
+    return to_numpy(value, get_namespace_and_device(value)[0])

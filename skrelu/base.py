@@ -7,8 +7,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skrelu._compat import FitTasks, fit_context, task_data, validated
-from skrelu.rows import Rows
+from skrelu._compat import FitTasks, fit_context
+from skrelu.rows.device import follow
+from skrelu.rows.read import read
 
 
 class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -21,7 +22,7 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     _several_outputs = False
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Fit the network.
 
         Parameters
@@ -43,17 +44,19 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, if the
             shape of an `init` array does not fit, or if squares of the data overflow.
         """
-        X, y, sample_weight = validated(self, X, y, sample_weight, multi_output=self._several_outputs)
-        self._y_shape = y.shape[1:]
-        tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=self.n_init + 1)
+        rows, data = read(self, X, y, sample_weight, multi_output=self._several_outputs)
+        self._y_shape = rows.output_shape
+        tasks = FitTasks(self, data, n_named=self.n_init + 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            self._fit_rows(Rows(X, y.ravel() if y.size == len(y) else y, sample_weight), tasks)
+            self._fit_rows(rows, tasks)
+        follow(self, data["X"])
         tasks.end(dict)
         return self
 
     def __sklearn_tags__(self):
-        """Return the tags: sparse input is accepted."""
+        """Return the tags: sparse input is accepted, and arrays of other namespaces than NumPy's."""
         tags = super().__sklearn_tags__()
+        tags.array_api_support = True
         tags.input_tags.sparse = True
         return tags
 

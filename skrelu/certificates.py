@@ -49,8 +49,8 @@ def reference_norm(model, matrix, linear, mean):
     return float(np.max(np.abs(np.linalg.eigvalsh(second))))
 
 
-def certificate(model, parts, reference):
-    """Return the `Certificate` of parts (M~, beta~, c~), in the coordinates of a `QuadraticModel`; one pass.
+def certificate(model, parts, reference, moments=None):
+    """Return the `Certificate` of parts (M~, beta~, c~), in the coordinates of a `QuadraticModel`; one pass, or none.
 
     It is that of the convex problem over matrices M, symmetric or positive semidefinite, whose optimum is the lowest
     objective of networks of any number of units. With r = f - y, P the objective, s the weights with sum 1, all in
@@ -75,9 +75,11 @@ def certificate(model, parts, reference):
     parts : tuple
     reference : float
         |G at M = 0|, beta and c at their best, for alpha = 0.
+    moments : tuple, optional
+        What `QuadraticForm.moments` returns of the parts, if that is known.
     """
     M, beta, c = parts
-    loss, G, g, total = QuadraticForm(model).moments(M, beta, c)
+    loss, G, g, total = QuadraticForm(model).moments(*parts) if moments is None else moments
     if model.alpha == 0:
         return _without_penalty(model, M, (loss, G, g, total), reference)
     half = model.alpha / (2 * model.target_scale)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skrelu.criteria import INFLATION, LEAST_SHARE, spectral_degrees_of_freedom
+from skrelu.networks.piecewise_linear import products
 
 TOL = 1e-10  # eigenvalues below this share of the largest count as zero where no weight decay holds them
 
@@ -44,13 +45,16 @@ def laplace(network, whitening, weights, *, alpha, mean_square, degrees_of_freed
     size, p = np.linalg.norm(weights.hidden * whitening.deviations, axis=1), activation.homogeneity
     unit = np.ones(len(size)) if p is None else size ** (1 / (p + 1))
     t = network.target_scale
-    hidden, bias, output = weights.hidden.astype(rows.dtype), weights.hidden_bias, weights.output * unit / t
+    output = weights.output * unit / t
 
-    def second_moment(X, y, s):
-        D = activation.derivative(np.asarray(X @ hidden.T) + bias) * output
-        return (((D * s[:, None]).T @ D).astype(np.float64),)
+    def second_moment(X, y, s, hidden, bias):
+        Z = products(X, hidden)
+        Z += bias
+        D = activation.derivative(Z)
+        return (((D * s) @ D.T).astype(np.float64),)
 
-    (A,) = rows.sum(second_moment)
+    (A,) = rows.sum(second_moment, weights.hidden.astype(rows.dtype), weights.hidden_bias.astype(rows.dtype)[:, None])
+    A *= np.outer(output, output)
     curvature, rotation = np.linalg.eigh(A)
     penalties, directions = np.linalg.eigh(whitening.variances)
     penalties, directions = (part[..., whitening.size - whitening.rank :] for part in (penalties, directions))
@@ -59,15 +63,15 @@ def laplace(network, whitening, weights, *, alpha, mean_square, degrees_of_freed
     basis = whitening.to_columns((directions / np.sqrt(penalties)).T).T
     variances = np.append(1 / penalties, np.ones(int(fit_intercept)))
     decay = alpha / t * network.ratio / t * network.ratio
-    n, products = rows.weight_sum, np.maximum(np.outer(curvature, variances), 0.0)
+    n, eigenvalues = rows.weight_sum, np.maximum(np.outer(curvature, variances), 0.0)
     df, inflation = degrees_of_freedom, INFLATION if decay > 0 else 1.0
     if df is None:
         df = fit_intercept + (
-            spectral_degrees_of_freedom(curvature, variances, decay) if decay > 0 else _rank(products)
+            spectral_degrees_of_freedom(curvature, variances, decay) if decay > 0 else _rank(eigenvalues)
         )
     noise = mean_square / max(1 - inflation * df / n, LEAST_SHARE)
-    held = (products > TOL * np.max(products, initial=0.0)) | (decay > 0)
-    inverse = np.where(held, 1 / np.where(held, products + decay, 1.0), 0.0)
+    held = (eigenvalues > TOL * np.max(eigenvalues, initial=0.0)) | (decay > 0)
+    inverse = np.where(held, 1 / np.where(held, eigenvalues + decay, 1.0), 0.0)
     return {
         "unit": t,
         "noise": noise,
@@ -79,8 +83,8 @@ def laplace(network, whitening, weights, *, alpha, mean_square, degrees_of_freed
     }
 
 
-def _rank(products):
-    return int(np.count_nonzero(products > TOL * np.max(products, initial=0.0)))
+def _rank(eigenvalues):
+    return int(np.count_nonzero(eigenvalues > TOL * np.max(eigenvalues, initial=0.0)))
 
 
 def predictive_deviations(fitted, X, slopes):
@@ -95,11 +99,11 @@ def predictive_deviations(fitted, X, slopes):
         ``a'(z)``.
     """
     basis = fitted["basis"]
-    columns = np.asarray(X @ basis) - fitted["center"] @ basis
+    columns = X @ basis - fitted["center"] @ basis
     with np.errstate(over="ignore", invalid="ignore"):
         squares = columns**2
         if squares.shape[1] < fitted["inverse"].shape[1]:
-            squares = np.column_stack([squares, np.ones(len(squares))])
+            squares = np.column_stack([squares, np.ones_like(squares[:, :1])])
         share = np.sum(((slopes @ fitted["rotation"]) ** 2 @ fitted["inverse"]) * squares, axis=1)
         deviation = fitted["unit"] * np.sqrt(fitted["noise"] * (1 + fitted["constant"] + share))
     largest = np.finfo(slopes.dtype).max

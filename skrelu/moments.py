@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from skrelu.rows import BLOCK_BYTES
-from skrelu.whitening import Whitening
+from skrelu.whitening import Whitening, weighted_gram
 
 RESIDUAL_EPS = 1e3  # a linear fit whose residual is below this many eps, relative to y, is exact
 REFINEMENTS = 2  # orthogonal iterations for the span of odd units
@@ -74,19 +74,22 @@ class HermiteMoments:
         gradients : ndarray of shape (4, n_vectors, n_directions)
         """
         a, b = pairs(U.shape[1])
-        products = U[:, a] * U[:, b] * np.where(a == b, 1.0, 2.0)
+        products = U[:, a]
+        products *= U[:, b]
+        products *= _multiplicities(U.shape[1])
         second = U @ self.second
         along_third, along_fourth = _square(U @ self.third.T, U), _square(products @ self.fourth, U)
-        values = np.stack(
-            [
-                U @ self.first,
-                np.sum(second * U, axis=1),
-                np.sum(along_third * U, axis=1),
-                np.sum(along_fourth * U, axis=1),
-            ]
-        )
-        third = 2 * along_third + products @ self.third
-        return values, np.stack([np.broadcast_to(self.first, U.shape), 2 * second, third, 4 * along_fourth])
+        values, gradients = np.empty((4, len(U))), np.empty((4, *U.shape))
+        values[0] = U @ self.first
+        for value, along in zip(values[1:], (second, along_third, along_fourth), strict=True):
+            np.einsum("ij,ij->i", along, U, out=value)
+        gradients[0] = self.first
+        np.multiply(second, 2, out=gradients[1])
+        np.matmul(products, self.third, out=gradients[2])
+        along_third *= 2
+        gradients[2] += along_third
+        np.multiply(along_fourth, 4, out=gradients[3])
+        return values, gradients
 
 
 @lru_cache(maxsize=64)
@@ -95,14 +98,25 @@ def pairs(k):
     return np.triu_indices(k)
 
 
+@lru_cache(maxsize=64)
+def _multiplicities(k):
+    """Return how often each pair stands in a symmetric matrix: once or twice."""
+    a, b = pairs(k)
+    return np.where(a == b, 1.0, 2.0)
+
+
+@lru_cache(maxsize=64)
+def _places(k):
+    """Return, as a symmetric matrix, the place of each pair of coordinates among the pairs."""
+    a, b = pairs(k)
+    places = np.empty((k, k), dtype=np.intp)
+    places[a, b] = places[b, a] = np.arange(len(a))
+    return places
+
+
 def _square(packed, U):
     """Return ``A_j u_j`` for symmetric matrices A_j given by their pairs (n_vectors, n_pairs)."""
-    k = U.shape[1]
-    a, b = pairs(k)
-    A = np.empty((len(U), k, k))
-    A[:, a, b] = packed
-    A[:, b, a] = packed
-    return np.einsum("jab,jb->ja", A, U)
+    return (packed.take(_places(U.shape[1]), axis=1) @ U[:, :, None])[:, :, 0]
 
 
 @dataclass(frozen=True)
@@ -138,10 +152,10 @@ class _Residual:
 
         def block(X, y, s):
             parts = (f(*piece) for piece in self.pieces(X, y, s))
-            total = [np.asarray(part, dtype=np.float64) for part in next(parts)]
+            total = [part.astype(np.float64) for part in next(parts)]
             for piece in parts:
-                for part, more in zip(total, piece, strict=True):
-                    part += more
+                for j, more in enumerate(piece):
+                    total[j] += more
             return tuple(total)
 
         return rows.sum(block)
@@ -185,7 +199,8 @@ def hermite_moments(rows, whitening, n_directions=None, *, odd=False):
     # Weights that add up to less than one row tell as little as one.
     rank, n, t = whitening.rank, max(rows.weight_sum, 1.0), rows.target_scale()
     identity = np.eye(whitening.size)
-    mean, linear = _Residual(whitening, t, identity).sum(rows, lambda z, r, s: (s @ r, (s * r) @ z))
+    mean, linear = rows.sum(_first_moments, t)
+    linear = whitening.pull_back((linear - mean * whitening.center)[None])[0]
     about_line = _Residual(whitening, t, identity, float(mean), linear)
     theta = linear / (np.linalg.norm(linear) or 1.0) if odd else None
     *matrices, variance = about_line.sum(rows, partial(_span_moments, theta=theta))
@@ -208,6 +223,12 @@ def hermite_moments(rows, whitening, n_directions=None, *, odd=False):
     return HermiteMoments(
         basis, spectrum, float(edge), float(mean), first, second + correction, third, fourth, n, variances
     )
+
+
+def _first_moments(X, y, s, unit):
+    """Return the sums of y and of y x, y in this unit."""
+    g = s * (y / y.dtype.type(unit))
+    return g.sum().astype(np.float64), (g @ X).astype(np.float64)
 
 
 def _spectrum(matrices):
@@ -247,12 +268,12 @@ def _linear_moments(whitening, n, mean, linear, n_directions):
 def _span_moments(z, r, s, *, theta=None):
     """Return the sums of ``r He_2(z) = r (z z' - I)``, of ``r He_3(z)(., ., theta)`` unless None, and of r^2."""
     g, identity = s * r, np.eye(z.shape[1], dtype=z.dtype)
-    second = (z.T * g) @ z - g.sum() * identity
+    second = weighted_gram(z, g) - g.sum() * identity
     if theta is None:
         return second, g @ r
     h = g * (z @ theta.astype(z.dtype))
     cross = np.outer(g @ z, theta)
-    return second, (z.T * h) @ z - h.sum() * identity - cross - cross.T, g @ r
+    return second, weighted_gram(z, h) - h.sum() * identity - cross - cross.T, g @ r
 
 
 def _contracted_third(z, r, s, *, size):
@@ -276,9 +297,9 @@ def _higher_moments(z, r, s):
     a, b = pairs(k)
     diagonal = (a == b).astype(z.dtype)
     g = s * r
-    products = z[:, a] * z[:, b]
-    weighted = products * g[:, None]
-    third = weighted.T @ z - 3 * diagonal[:, None] * (g @ z)
-    second = weighted.sum(axis=0)
-    fourth = weighted.T @ products - 3 * (np.outer(second, diagonal) + np.outer(diagonal, second))
+    products = z[:, a]
+    products *= z[:, b]
+    third = products.T @ (g[:, None] * z) - 3 * diagonal[:, None] * (g @ z)
+    second = g @ products
+    fourth = weighted_gram(products, g) - 3 * (np.outer(second, diagonal) + np.outer(diagonal, second))
     return third, fourth + 3 * g.sum() * np.outer(diagonal, diagonal), g @ r

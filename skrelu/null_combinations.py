@@ -1,6 +1,9 @@
 """The exact step for noiseless outputs: combinations of them that vanish where a unit is off are that unit."""
 
 import numpy as np
+from scipy.linalg import lapack
+
+from skrelu.whitening import weighted_gram
 
 MARGIN = 0.5  # of the inputs of units of length one: beyond, they are taken to be off, or on
 SPAN_EPS = 1e3  # directions of outputs or inputs with less variance than this many eps of the largest are left out
@@ -63,9 +66,9 @@ def _span(covariance, n_units):
 def _combined_outputs(X, y, s, spanned, W, b):
     """Return, for each unit, second moments of (outputs, 1) where it is off, and their mean where it is on."""
     Z = X @ W.T + b.T
-    outputs = np.column_stack([spanned.targets(y).T, np.ones(len(s), dtype=s.dtype)])
+    outputs = np.column_stack([spanned.targets(y).T, np.ones_like(s)])
     off = [(outputs.T * (s * (z < -MARGIN))) @ outputs for z in Z.T]
-    return np.array(off, dtype=np.float64), ((s[:, None] * (Z > MARGIN)).T @ outputs).astype(np.float64)
+    return np.stack(off).astype(np.float64), ((s[:, None] * (Z > MARGIN)).T @ outputs).astype(np.float64)
 
 
 def _null_combination(gram, mean_on, *, constant):
@@ -84,16 +87,25 @@ def _inputs_of(spanned, hidden, combinations):
     def f(X, y, s, W, b, c):
         on = (X @ W.T + b.T).T > MARGIN
         heights = np.maximum(c[:, :-1] @ network.targets(y) + c[:, -1:], 0) ** dtype.type(power)
-        second, cross = np.zeros((len(W), *2 * (network.shape[1],))), np.zeros((len(W), network.shape[1]))
+        k, size = len(W), network.shape[1]
+        second, cross = (np.zeros_like(s, shape=shape, dtype=np.float64) for shape in ((k, size, size), (k, size)))
         for piece, Z in network.whitening.whitened(X):
             Z = np.column_stack([Z, np.ones_like(Z[:, :1])])[:, : network.shape[1]]
             for j, weight in enumerate(s[piece] * on[:, piece]):
-                second[j] += (Z.T * weight) @ Z
+                second[j] += weighted_gram(Z, weight)
                 cross[j] += (heights[j, piece] * weight) @ Z
         return second, cross
 
     second, cross = network.rows.sum(f, *network.stacked(hidden.ravel()), combinations.astype(dtype))
     rcond = SPAN_EPS * float(np.finfo(dtype).eps)
-    units = np.array([np.linalg.pinv(A, rcond=rcond, hermitian=True) @ g for A, g in zip(second, cross, strict=True)])
+    units = np.array([_least_squares(A, g, rcond) for A, g in zip(second, cross, strict=True)])
     lost = np.linalg.norm(units[:, :size], axis=1, keepdims=True) == 0
     return np.where(lost, hidden, units)
+
+
+def _least_squares(A, g, rcond):
+    """Return ``A^+ g``, A positive semidefinite: by Cholesky unless A is near to singular."""
+    factor, failed = lapack.dpotrf(A, lower=1)
+    if not failed and lapack.dpocon(factor, np.max(np.sum(np.abs(A), axis=0)), uplo="L")[0] > rcond:
+        return lapack.dpotrs(factor, g, lower=1)[0]
+    return np.linalg.pinv(A, rcond=rcond, hermitian=True) @ g

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu import activations, starts
 from skrelu._compat import Interval, StrOptions
@@ -18,6 +17,7 @@ from skrelu.laplace import laplace, predictive_deviations
 from skrelu.moments import hermite_moments
 from skrelu.networks import OneHiddenLayer
 from skrelu.networks.weights import Weights
+from skrelu.rows.read import mapped
 from skrelu.solvers import hidden_layer
 from skrelu.solvers.automatic import Choice, automatic, constant
 from skrelu.solvers.decay_path import N_PATHS, WIDTH, given_path_start, is_constant, random_path_start
@@ -209,9 +209,11 @@ class OneHiddenLayerNet(NetworkRegressor):
             Only if `return_std`: standard deviation of the predictive distribution, of the noise, estimated from the
             residuals, and of the weights, by a Laplace approximation in which x is independent of the slopes of units.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
-        hidden = np.asarray(X @ self.hidden_coef_.T) + self.hidden_intercept_
+        return mapped(self, self._predicted, X, return_std)
+
+    def _predicted(self, X, return_std):
+        """Return the predictions for a block of rows."""
+        hidden = X @ self.hidden_coef_.T + self.hidden_intercept_
         activation = get_activation(self.activation)
         y = activation.value(hidden) @ self.output_coef_ + self.output_intercept_
         if not return_std:

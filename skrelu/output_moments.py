@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skrelu.whitening import weighted_gram
+
 MAX_ENTRIES = 2**24  # of the tensor of the second moments: what it may have, outputs of small variance left out
 FLOOR = 1e-2  # of their mean variance, added to those by which outputs are weighted
 RANK_EPS = 1e4  # outputs and their residuals have no variance below this many eps of the largest
@@ -74,7 +76,8 @@ def output_moments(rows, whitening, n_directions=None):
     n, size, eps = max(rows.weight_sum, 1.0), whitening.size, float(np.finfo(rows.dtype).eps)
     (mean,) = rows.sum(lambda X, y, s: (s @ y.reshape(len(y), -1),))
     targets = _Targets(mean, rows.target_scale(mean))
-    linear, covariance = rows.sum(_linear_moments, whitening, targets)
+    linear, rest, covariance = rows.sum(_linear_moments, targets)
+    linear = whitening.pull_back(linear - np.outer(rest, whitening.center)).T
     residual, variances = covariance - linear.T @ linear, np.linalg.eigvalsh(covariance)
     if np.trace(residual) <= RESIDUAL_EPS * eps * np.trace(covariance):
         residual = covariance
@@ -103,23 +106,23 @@ class _Targets:
         return (y.reshape(len(y), -1) - self.mean) / y.dtype.type(self.scale)
 
 
-def _linear_moments(X, y, s, whitening, targets):
-    """Return the sums of ``x~ y'`` and of ``y y'``."""
-    y, linear = targets.of(y), 0.0
+def _linear_moments(X, y, s, targets):
+    """Return the sums of ``y x'``, of y and of ``y y'``."""
+    y = targets.of(y)
     weighted = s[:, None] * y
-    for piece, Z in whitening.whitened(X):
-        linear = linear + (Z.T @ weighted[piece]).astype(np.float64)
-    return linear, (weighted.T @ y).astype(np.float64)
+    sums = weighted.T @ X, weighted.sum(axis=0), weighted.T @ y
+    return tuple(part.astype(np.float64) for part in sums)
 
 
 def _second_moments(X, y, s, whitening, targets, linear, weighting):
     """Return the sum of ``P'r (x) (x~ x~' - I)``, r the residual of the linear fit."""
     y, linear, weighting = targets.of(y), linear.astype(y.dtype), weighting.astype(y.dtype)
-    total = np.zeros((weighting.shape[1], whitening.size, whitening.size))
+    shape = weighting.shape[1], whitening.size, whitening.size
+    total = np.zeros_like(y, shape=shape, dtype=np.float64, order="C")
     for piece, Z in whitening.whitened(X):
         G = ((y[piece] - Z @ linear) @ weighting) * s[piece, None]
         for moment, g in zip(total, G.T, strict=True):
-            moment += (Z.T * g) @ Z - g.sum() * np.eye(whitening.size, dtype=Z.dtype)
+            moment += weighted_gram(Z, g) - g.sum() * np.eye(whitening.size, dtype=Z.dtype)
     return (total,)
 
 

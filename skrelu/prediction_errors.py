@@ -83,7 +83,7 @@ def predictive_deviations(fitted, X, value, slope, output):
         Of the units.
     output : ndarray of shape (m, k)
     """
-    variances = np.empty((len(value), len(output)))
+    variances = np.empty_like(value, shape=(len(value), len(output)), dtype=np.float64, order="C")
     with np.errstate(over="ignore", invalid="ignore"):
         squares, centered = _squares(fitted, X), value - fitted["mean"]
         of_outputs = fitted["constant"] + np.sum(centered @ fitted["units"] * centered, axis=1)
@@ -99,7 +99,7 @@ def _squares(fitted, X):
     """Return the squares of the columns in the basis; in a diagonal one their sum."""
     basis, center = fitted["basis"], fitted["center"]
     if basis.ndim == 2:
-        return (np.asarray(X @ basis) - center @ basis) ** 2
+        return (X @ basis - center @ basis) ** 2
     weights = basis**2
     squares = X.multiply(X) @ weights if hasattr(X, "multiply") else (X * X) @ weights
     return np.maximum(squares - 2 * (X @ (center * weights)) + center**2 @ weights, 0)[:, None]

@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context, task_data, validated
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context
 from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 from skrelu.networks import SingleReLU
-from skrelu.rows import Rows
+from skrelu.rows.device import follow
+from skrelu.rows.read import mapped, read
 from skrelu.solvers.gradient import projected_gradient
 from skrelu.solvers.loop import iterate
 from skrelu.solvers.points import Problem
@@ -166,7 +166,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Fit the weights.
 
         Parameters
@@ -187,10 +187,11 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
             If X or y has missing or infinite values or the wrong shape, if the weights are negative or all zero, or if
             the set does not fit the number of columns, or if squares of the data overflow.
         """
-        X, y, sample_weight = validated(self, X, y, sample_weight)
-        tasks = FitTasks(self, task_data(X, y, sample_weight))
+        rows, data = read(self, X, y, sample_weight)
+        tasks = FitTasks(self, data)
         with np.errstate(over="ignore", invalid="ignore"):
-            self._fit_set(Rows(X, y, sample_weight), as_constraint(self.constraint), tasks)
+            self._fit_set(rows, as_constraint(self.constraint), tasks)
+        follow(self, data["X"])
         tasks.end(dict)
         return self
 
@@ -205,14 +206,17 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         -------
         ndarray of shape (n_samples,)
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
+        return mapped(self, self._predicted, X)
+
+    def _predicted(self, X):
+        """Return the predictions for a block of rows."""
         return np.maximum(X @ self.coef_ + self.intercept_, 0)
 
     def __sklearn_tags__(self):
         """Return the tags: sparse input is accepted; a ReLU cannot be negative, so its score on such y is poor."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         tags.regressor_tags.poor_score = True
         return tags
 

@@ -9,12 +9,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context, task_data, validated
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context
 from skrelu.constraints import L1Ball
 from skrelu.constraints.extended import WholeSpace
 from skrelu.networks import SingleReLU
 from skrelu.projected import ProjectedReLURegressor
-from skrelu.rows import Rows
+from skrelu.rows.device import follow
+from skrelu.rows.read import read
 from skrelu.solvers.loop import INTERRUPTED
 
 N_FOLDS = 5  # by default, or one a row where there are fewer rows
@@ -137,7 +138,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         self.n_jobs = n_jobs
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Choose the size and fit the weights.
 
         Parameters
@@ -158,21 +159,20 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             As `ProjectedReLURegressor.fit`; if the constraint has no size, or a size is not one that it accepts; if a
             fold has no training row of positive weight, or there is only one row.
         """
-        X, y, sample_weight = validated(self, X, y, sample_weight)
+        rows, data = read(self, X, y, sample_weight)
         family = L1Ball() if self.constraint is None else self.constraint
         if family.size_parameter is None:
             raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")
-        weights = np.ones(len(y), dtype=X.dtype) if sample_weight is None else sample_weight
-        splits = self._splits(X, y, weights)
-        tasks = FitTasks(self, task_data(X, y, sample_weight), n_named=len(splits))
+        folds = self._folds(rows, data)
+        tasks = FitTasks(self, data, n_named=len(folds))
         with np.errstate(over="ignore", invalid="ignore"):
-            self._fit_path(X, y, sample_weight, weights, family, splits, tasks)
+            self._fit_path(rows, family, folds, tasks)
+        follow(self, data["X"])
         tasks.end(dict)
         return self
 
-    def _fit_path(self, X, y, sample_weight, weights, family, splits, tasks):
-        """Choose the size over the folds and fit it to all rows."""
-        rows = Rows(X, y, sample_weight)
+    def _fit_path(self, rows, family, folds, tasks):
+        """Choose the size over the folds, pairs of rows, and fit it to all rows."""
         self.sizes_ = self._grid(rows, family)
         solver = ProjectedReLURegressor(
             solver=self.solver,
@@ -181,37 +181,45 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             max_iter=self.max_iter,
             tol=self.tol,
         )
-        folds = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(_fold_errors)(solver, family, self.sizes_, X, y, weights, train, test) for train, test in splits
+        results = Parallel(n_jobs=self.n_jobs if rows.travels else None, return_as="generator")(
+            delayed(_fold_errors)(solver, family, self.sizes_, *fold) for fold in folds
         )
         errors, fold_weights, n_failed = [], [], 0
-        for k in range(len(splits)):
+        for k in range(len(folds)):
             tasks.begin(f"fold {k}")
-            fold_errors, fold_weight, failed = next(folds)
+            fold_errors, fold_weight, failed = next(results)
             tasks.finish(dict)
             errors.append(fold_errors)
             fold_weights.append(fold_weight)
             n_failed += failed
         if n_failed:
-            n_fits = len(splits) * len(self.sizes_)
+            n_fits = len(folds) * len(self.sizes_)
             message = f"{n_failed} of {n_fits} fits on the path did not converge. Raise max_iter or tol."
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         best = self._choose(np.array(errors), np.array(fold_weights), family)
         self.best_constraint_ = family.resized(self.sizes_[best].item())
         self._fit_set(rows, self.best_constraint_, tasks)
 
-    def _splits(self, X, y, weights):
-        """Return the (train, test) indices of the folds that have a test row of positive weight."""
-        if len(y) < 2:
-            raise ValueError(f"cross-validation needs at least two rows, got n_samples={len(y)}")
-        splitter = check_cv(min(N_FOLDS, len(y)) if self.cv is None else self.cv)
-        splits = [(train, test) for train, test in splitter.split(X, y) if np.any(weights[test])]
-        if not splits:
-            raise ValueError("cv: no fold has a test row of positive weight")
-        for k, (train, _) in enumerate(splits):
-            if not np.any(weights[train]):
+    def _folds(self, rows, data):
+        """Return (training rows, test rows) of the folds that have a test row of positive weight.
+
+        Rows outside a fold have weight zero: no fold copies X.
+        """
+        n_samples = rows.n_samples
+        if n_samples < 2:
+            raise ValueError(f"cross-validation needs at least two rows, got n_samples={n_samples}")
+        splitter, folds = check_cv(min(N_FOLDS, n_samples) if self.cv is None else self.cv), []
+        X, y = (data["X"], data["y"]) if rows.travels else (np.empty((n_samples, 0)), None)
+        for k, (train, test) in enumerate(splitter.split(X, y)):
+            train, test = (np.bincount(fold, minlength=n_samples).astype(rows.dtype) for fold in (train, test))
+            if not np.any(rows.relative_weights * test):
+                continue
+            if not np.any(rows.relative_weights * train):
                 raise ValueError(f"cv: fold {k} has no training row of positive weight")
-        return splits
+            folds.append((rows.reweighted(train), rows.reweighted(test)))
+        if not folds:
+            raise ValueError("cv: no fold has a test row of positive weight")
+        return folds
 
     def _grid(self, rows, family):
         """Return the sizes to try, increasing."""
@@ -245,15 +253,10 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         return int(np.argmax(mean <= mean[lowest] * (1 + MARGIN) + slack))
 
 
-def _fold_errors(solver, family, sizes, X, y, weights, train, test):
-    """Return the test error of each size, the weight of the test fold, and how many fits failed.
-
-    Rows outside a fold have weight zero: no fold copies X.
-    """
-    fold_rows = [Rows(X, y, weights * np.bincount(fold, minlength=len(y)).astype(X.dtype)) for fold in (train, test)]
-    train_rows, test_rows = fold_rows
+def _fold_errors(solver, family, sizes, train_rows, test_rows):
+    """Return the test error of each size, the weight of the test fold, and how many fits failed."""
     objective = solver._objective(train_rows, family)
-    theta = objective.parameters(np.zeros(X.shape[1], dtype=X.dtype), 0.0)
+    theta = objective.parameters(np.zeros(train_rows.n_features, dtype=train_rows.dtype), 0.0)
     planes, n_failed = [], 0
     for size in sizes:
         result, as_it_should = solver._solve(objective, family.resized(size.item()), theta)

@@ -4,11 +4,11 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu._compat import Interval, StrOptions
 from skrelu.networks.quadratic_tangent import Tangent
 from skrelu.quadratic_fit import QuadraticFit
+from skrelu.rows.read import mapped
 
 
 class QuadraticNet(QuadraticFit):
@@ -248,12 +248,14 @@ class QuadraticNet(QuadraticFit):
         std : ndarray of shape (n_samples,)
             Only with `return_std`: standard deviation of the predictive distribution, noise included; see Notes.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
+        return mapped(self, self._predicted, X, return_std)
+
+    def _predicted(self, X, return_std):
+        """Return the predictions for a block of rows."""
         # About the center of the fit: about the origin, terms may cancel.
         linear, center, c = self._centered
         weights = np.vstack([self.hidden_coef_, linear]).astype(X.dtype)
-        Z = np.asarray(X @ weights.T) - weights @ center.astype(X.dtype)
+        Z = X @ weights.T - weights @ center.astype(X.dtype)
         # Squares that cancel in the sum may be beyond the largest number of single precision.
         largest = np.finfo(X.dtype).max
         y = Z[:, :-1].astype(np.float64) ** 2 @ self.output_coef_.astype(np.float64) + Z[:, -1] + c

@@ -213,12 +213,13 @@ class QuadraticFit(NetworkRegressor):
         for name in WEIGHTS:
             setattr(self, name, attributes[name].astype(dtype))
         self.intercept_, self._centered = attributes["intercept_"], attributes["_centered"]
-        self._store_path(model, path)
+        moments = QuadraticForm(model).moments(*parts)
+        self._store_path(model, path, moments)
         self.loss_curve_ = [value * unit for value in descent.loss_curve] or [self.loss_]
-        residual = self._store_uncertainty(model, parts)
+        self._store_uncertainty(model, parts, moments)
         goal = self._tolerances(model.rows)[0]
-        exact = model.alpha == 0 and model.is_lowest(residual)
-        self.optimality_gap_ = 0.0 if exact else certificate(model, parts, reference).gap
+        exact = model.alpha == 0 and model.is_lowest(moments[0])
+        self.optimality_gap_ = 0.0 if exact else certificate(model, parts, reference, moments).gap
         self.certified_ = bool(self.optimality_gap_ <= goal)
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         told = "certified: no network of more units has a lower objective"
@@ -231,20 +232,20 @@ class QuadraticFit(NetworkRegressor):
         self.stop_reason_ = f"{descent.stop_reason}; {told}"
         self._warn_unless_converged(self.stop_reason_, "Raise max_iter or tol, or standardise the columns")
 
-    def _store_path(self, model, path):
+    def _store_path(self, model, path, moments):
         self.alpha_ = model.alpha
         for name in ("alphas_", "criterion_", "linear_alpha_"):
             self.__dict__.pop(name, None)
         if self._automatic:
             self.linear_alpha_ = model.linear_alpha
-            told = ([0.0], [2 * self.loss_]) if path is None else path.told()
+            told = ([0.0], [2 * self.loss_]) if path is None else path.told(moments)
             self.alphas_, self.criterion_ = (np.array(values) for values in told)
 
-    def _store_uncertainty(self, model, parts):
-        """Store what `predict` needs for standard deviations, and the variance of the noise; return the loss."""
+    def _store_uncertainty(self, model, parts, moments):
+        """Store what `predict` needs for standard deviations, and the variance of the noise."""
         n, unit = model.rows.weight_sum, model.target_scale * model.target_scale
         floor = (100 * float(np.finfo(model.rows.dtype).eps)) ** 2
-        loss, second, _, _ = QuadraticForm(model).moments(*parts)
+        loss, second, _, _ = moments
         self._tangent, self._noise, self._n = None, floor * unit, n
         if not model.is_lowest(loss):
             told = tangent(model, parts, second, quadratic_path.FINAL_WEIGHTS)
@@ -252,4 +253,3 @@ class QuadraticFit(NetworkRegressor):
             share = max(1 - told.degrees_of_freedom / n, LEAST_SHARE)
             self._tangent = vars(told)
             self._noise = max(2 * loss / share, floor) * unit
-        return loss

@@ -175,11 +175,11 @@ def _row_sums(network, whitening, weights):
 
     def of_piece(projected, targets, s):
         z = projected[:, r:] + weights.bias
-        xi = np.column_stack([projected[:, :r], *([np.ones(len(z))] if network.fit_intercept else [])])
+        xi = np.column_stack([projected[:, :r], *([np.ones_like(z[:, 0])] if network.fit_intercept else [])])
         value, slope = network.activation.value(z), network.activation.derivative(z)
         residual = value @ weights.output + weights.intercept - targets
         root = np.sqrt(s)[:, None]
-        derivatives = np.empty((len(z), n_columns))
+        derivatives = np.empty_like(z, shape=(len(z), n_columns), order="C")
         np.multiply((slope * root)[:, :, None], xi[:, None], out=derivatives[:, : k * D].reshape(len(z), k, D))
         derivatives[:, k * D :] = value * root
         slope, residual = slope * root, residual * root
@@ -187,13 +187,16 @@ def _row_sums(network, whitening, weights):
 
     def f(X, y, s):
         targets, s, step = network.targets(y.astype(np.float64)).T, s.astype(np.float64), max(1, PIECE // n_columns)
-        totals = [np.zeros((n_columns, n_columns)), 0.0, 0.0, 0.0]
+        totals: list = []
         for rows, projected in whitening.projected(X.astype(np.float64, copy=False), directions):
             for i in range(0, len(projected), step):
                 piece = slice(i, i + step)
                 parts = of_piece(projected[piece], targets[rows][piece], s[rows][piece])
-                totals[0] += parts[0]
-                totals[1:] = [total + part for total, part in zip(totals[1:], parts[1:], strict=True)]
+                if not totals:
+                    totals = list(parts)
+                    continue
+                for j, part in enumerate(parts):
+                    totals[j] += part
         return tuple(totals)
 
     second, mean, slopes, noise = network.rows.sum(f)

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import check_array
 
+from skrelu._compat import arrays_here
 from skrelu.joint_diagonalisation import jointly_diagonalised
 from skrelu.networks.quadratic import QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
@@ -91,7 +92,7 @@ def given_start(rows, init, activation, *, n_hidden=None, signed=True, fit_inter
     ValueError
         If `init` is not a finite matrix of shape (n_hidden, n_features); `n_hidden` None stands for any.
     """
-    hidden = check_array(init, dtype=np.float64, input_name="init", copy=True)
+    hidden = check_array(arrays_here(init), dtype=np.float64, input_name="init", copy=True)
     k = len(hidden)
     expected = (n_hidden or k, rows.n_features)
     if hidden.shape != expected:
@@ -101,8 +102,8 @@ def given_start(rows, init, activation, *, n_hidden=None, signed=True, fit_inter
         t = rows.target_scale()
 
         def normal_equations(X, y, s):
-            values = activation.value(np.asarray(X @ hidden.T.astype(X.dtype)))
-            A = np.column_stack([values, np.ones(len(values))]) if fit_intercept else values
+            values = activation.value(X @ hidden.T.astype(X.dtype))
+            A = np.column_stack([values, np.ones_like(y, dtype=np.float64)]) if fit_intercept else values
             g = s[:, None] * A
             return (g.T @ A).astype(np.float64), (g.T @ (y / y.dtype.type(t))).astype(np.float64)
 
@@ -135,7 +136,7 @@ def spectral_start(model):
 
     def linear_moments(X, y, s):
         g = s * (y / y.dtype.type(model.target_scale))
-        return (g @ X).astype(np.float64), float(g.sum())
+        return (g @ X).astype(np.float64), g.sum().astype(np.float64)
 
     linear, mean = rows.sum(linear_moments)
     linear = whitening.pull_back((linear - mean * whitening.center)[None])[0]

@@ -1,6 +1,7 @@
 """Units from their moments: directions, magnitudes and biases of all units by one joint fit of small tensors."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import factorial
 
 import numpy as np
@@ -77,6 +78,11 @@ class MomentFit:
             return W, b, self.output
         return W, b, np.abs(parts[:, -1]) if self.positive else parts[:, -1]
 
+    @cached_property
+    def _weights(self):
+        """Of the squared errors of the moments: ``1 / (m! sigma_m^2)``."""
+        return np.array([1 / (factorial(m) * self.moments.variances[m - 1]) for m in range(1, 5)])
+
     def value_and_gradient(self, theta):
         """Return J and its gradient.
 
@@ -87,18 +93,21 @@ class MomentFit:
         U = W / s[:, None]
         c = self.activation.hermite_coefficients(6, scale=s, bias=b)
         along, d_along = self.moments.along(U)
-        cosines = U @ U.T
-        value, g_s, g_b, g_v, g_U = 0.0, np.zeros(len(s)), np.zeros(len(s)), np.zeros(len(s)), np.zeros_like(U)
-        for m in range(2 if self.relaxed else 1, 5):
-            weight = 1 / (factorial(m) * self.moments.variances[m - 1])
-            h, gram = v * c[m], cosines**m
-            error = gram @ h - along[m - 1]
-            value += weight * h @ (error - along[m - 1]) / 2
-            g_s += weight * v * error * (c[m + 2] + m * c[m]) / s
-            g_b += weight * v * error * c[m + 1] / s
-            g_v += weight * error * c[m]
-            inner = m * (cosines ** (m - 1) * h) @ U
-            g_U += weight * h[:, None] * (inner - d_along[m - 1])
+        # A row for each degree m.
+        degrees = slice(1 if self.relaxed else 0, 4)
+        m, along, d_along = np.arange(1.0, 5.0)[degrees, None], along[degrees], d_along[degrees]
+        c, c_1, c_2 = c[1:5][degrees], c[2:6][degrees], c[3:7][degrees]
+        powers = np.cumprod([np.ones((len(s),) * 2), *[U @ U.T] * 4], axis=0)
+        h, weight = v * c, self._weights[degrees, None]
+        error = (powers[1:][degrees] @ h[:, :, None])[:, :, 0] - along
+        value = float(np.sum(weight * h * (error - along))) / 2
+        error *= weight
+        g_v = np.einsum("mj,mj->j", error, c)
+        error *= v
+        g_s, g_b = np.einsum("mj,mj->j", error, c_2 + m * c) / s, np.einsum("mj,mj->j", error, c_1) / s
+        inner = (powers[:4][degrees] * (m * h)[:, None]) @ U
+        inner -= d_along
+        g_U = np.einsum("mj,mjd->jd", weight * h, inner)
         prior = PRECISION / self.moments.n
         value += prior * np.sum((s / self.size) ** 2) / 2
         g_s += prior * s / self.size**2
@@ -135,7 +144,7 @@ class MomentFit:
         c, along, cosines = self.activation.hermite_coefficients(4, scale=s, bias=b), self.moments.along(U)[0], U @ U.T
         A, g = np.zeros_like(cosines), np.zeros(len(s))
         for m in range(2 if self.relaxed else 1, 5):
-            weight = 1 / (factorial(m) * self.moments.variances[m - 1])
+            weight = self._weights[m - 1]
             A += weight * np.outer(c[m], c[m]) * cosines**m
             g += weight * c[m] * along[m - 1]
         return np.linalg.lstsq(A, g, rcond=1e-3)[0]

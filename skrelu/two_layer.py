@@ -4,11 +4,11 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu._compat import Interval, StrOptions
 from skrelu.activations import Activation, get_activation
 from skrelu.prediction_errors import predictive_deviations
+from skrelu.rows.read import mapped
 from skrelu.two_layer_fit import TwoLayerFit
 
 
@@ -221,10 +221,12 @@ class TwoLayerReLURecovery(TwoLayerFit):
             weights of both layers, to first order and as if x were independent of the slopes of the units. Always
             finite, also where the weights are not identified; near zero if the fit is exact. Only if `return_std`.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], accept_sparse=("csr", "csc"))
+        return mapped(self, self._predicted, X, return_std)
+
+    def _predicted(self, X, return_std):
+        """Return the predictions for a block of rows."""
         activation, output = get_activation(self.activation), np.atleast_2d(self.output_coef_)
-        hidden = np.asarray(X @ self.hidden_coef_.T) + self.hidden_intercept_
+        hidden = X @ self.hidden_coef_.T + self.hidden_intercept_
         units = activation.value(hidden)
         y = units @ output.T + self.output_intercept_
         y = y.reshape(len(y), *self._y_shape)

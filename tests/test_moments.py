@@ -11,11 +11,11 @@ from numpy.polynomial.hermite_e import hermeval
 from scipy import sparse
 
 from skrelu import moments as moments_module
-from skrelu import rows as rows_module
 from skrelu.activations import get_activation
 from skrelu.datasets import OneHiddenLayerTeacher, make_one_hidden_layer
 from skrelu.moments import HermiteMoments, hermite_moments, pairs
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.whitening import whitening
 
 STORAGES = {"C": np.ascontiguousarray, "csr": sparse.csr_array, "csc": sparse.csc_array}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skrelu import rows as rows_module
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 
 STORAGES = {"dense": np.ascontiguousarray, "csr": sparse.csr_array, "csc": sparse.csc_matrix}
 VARIANTS = {

@@ -5,7 +5,6 @@ import pytest
 from scipy import sparse
 
 from skrelu import null_combinations as module
-from skrelu import rows as rows_module
 from skrelu.activations import Activation, relu, squared_relu
 from skrelu.datasets import make_two_layer_relu
 from skrelu.metrics import recovery_error
@@ -13,6 +12,7 @@ from skrelu.networks.two_layer import TwoLayer
 from skrelu.null_combinations import MARGIN, normalised, null_combinations
 from skrelu.output_moments import output_moments
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.starts import two_layer_start
 from skrelu.whitening import whitening
 

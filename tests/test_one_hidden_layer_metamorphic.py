@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import lsq_linear
 from sklearn.base import clone
 
-import skrelu.rows
+import skrelu.rows.memory
 from skrelu import OneHiddenLayerReLU, ProjectedReLURegressor
 from skrelu.datasets import make_one_hidden_layer
 from skrelu.metrics import match_units
@@ -109,7 +109,7 @@ def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     X = centred(name, X)
     whole = fit(name, X, y, s)
-    monkeypatch.setattr(skrelu.rows, "BLOCK_BYTES", 40 * 8 * D)
+    monkeypatch.setattr(skrelu.rows.memory, "BLOCK_BYTES", 40 * 8 * D)
     assert_same(fit(name, X, y, s), whole)
 
 

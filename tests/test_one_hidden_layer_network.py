@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skrelu import rows as rows_module
 from skrelu import whitening as whitening_module
 from skrelu.activations import Activation, gelu, leaky_relu, relu, softplus, tanh
 from skrelu.networks import OneHiddenLayer
@@ -14,6 +13,7 @@ from skrelu.networks.one_hidden_layer import DEFAULTS
 from skrelu.networks.orientation import orientation
 from skrelu.networks.weights import Weights
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.whitening import unwhitened, whitening
 
 STORAGES = {"dense": np.ascontiguousarray, "csr": sparse.csr_array, "csc": sparse.csc_matrix}

@@ -5,13 +5,13 @@ import pytest
 from scipy import sparse
 
 from skrelu import joint_diagonalisation, output_moments
-from skrelu import rows as rows_module
 from skrelu.activations import Activation, relu, softplus, squared_relu
 from skrelu.datasets import make_two_layer_relu
 from skrelu.joint_diagonalisation import _coefficients, _misfit, jointly_diagonalised
 from skrelu.metrics import recovery_error
 from skrelu.output_moments import FLOOR, RANK_EPS
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.starts import BIASES, _bias_of_ratio, two_layer_start
 from skrelu.whitening import gearys_ratio, whitening
 

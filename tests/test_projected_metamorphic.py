@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-import skrelu.rows
+import skrelu.rows.memory
 from skrelu import ProjectedReLURegressor, ProjectedReLURegressorCV, constraints
 from skrelu.constraints import L0Ball, L1Ball
 
@@ -181,7 +181,7 @@ def test_the_size_of_the_blocks_of_rows_does_not_matter(model, monkeypatch):
         X, y, s = data()
         whole = fit(model, container(X), y, s)
         with monkeypatch.context() as patch:
-            patch.setattr(skrelu.rows, "BLOCK_BYTES", 1)  # eight rows a block, the smallest
+            patch.setattr(skrelu.rows.memory, "BLOCK_BYTES", 1)  # eight rows a block, the smallest
             blocks = fit(model, container(X), y, s)
         assert_same(blocks, whole)
 

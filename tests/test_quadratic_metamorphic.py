@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-import skrelu.rows
+import skrelu.rows.memory
 from skrelu import QuadraticNet
 
 D, K = 5, 2
@@ -105,7 +105,7 @@ def test_the_order_of_the_rows_does_not_matter(name):
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     whole = fit(name, X, y, s)
-    monkeypatch.setattr(skrelu.rows, "BLOCK_BYTES", 40 * 8 * D)
+    monkeypatch.setattr(skrelu.rows.memory, "BLOCK_BYTES", 40 * 8 * D)
     assert_same(fit(name, X, y, s), whole)
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skrelu import rows as rows_module
 from skrelu import whitening as whitening_module
 from skrelu.networks.quadratic import RANK_TOL, RIDGE, QuadraticModel, QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.starts import quadratic_start, small_units, spectral_start
 from skrelu.whitening import unwhitened
 

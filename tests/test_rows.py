@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skrelu import rows as rows_module
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows, column_blocks
+from skrelu.rows import memory as rows_module
 
 STORAGES = {
     "C": np.ascontiguousarray,

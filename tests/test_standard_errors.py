@@ -311,7 +311,7 @@ def test_rows_in_pieces(layout, monkeypatch):
     X, y, teacher = make_two_layer_relu(400, 10, 3, 4, noise=0.1, bias=0.3, return_teacher=True, random_state=2)
     X = np.where(np.abs(X) > 1.5, X, 0)
     expected = standard_errors(*planted_network(X, y, teacher))
-    monkeypatch.setattr("skrelu.rows.BLOCK_BYTES", 1024)
+    monkeypatch.setattr("skrelu.rows.memory.BLOCK_BYTES", 1024)
     monkeypatch.setattr("skrelu.standard_errors.PIECE", 200)
     for std, whole in zip(standard_errors(*planted_network(layout(X), y, teacher)), expected, strict=True):
         np.testing.assert_allclose(std, whole, rtol=1e-9)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-import skrelu.rows
+import skrelu.rows.memory
 from skrelu import TwoLayerReLURecovery
 from skrelu.metrics import match_units, recovery_error
 
@@ -125,7 +125,7 @@ def test_the_order_of_the_rows_does_not_matter(name, noise):
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data(bias=bias_of(name))
     whole = fit(name, X, y, s)
-    monkeypatch.setattr(skrelu.rows, "BLOCK_BYTES", 40 * 8 * D)
+    monkeypatch.setattr(skrelu.rows.memory, "BLOCK_BYTES", 40 * 8 * D)
     assert_same(fit(name, X, y, s), whole)
 
 

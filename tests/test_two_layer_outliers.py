@@ -10,8 +10,8 @@ from sklearn.callback import ProgressBar
 from sklearn.exceptions import ConvergenceWarning
 
 from skrelu import TwoLayerReLURecovery, datasets, metrics
-from skrelu import rows as rows_module
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.solvers import outliers
 
 SIZES = [(20, 5, 8, 300), (20, 5, 1, 1000), (50, 10, 10, 500), (50, 10, 4, 1000), (20, 5, 8, 1000)]  # d, k, m, n

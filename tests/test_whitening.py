@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from skrelu import rows as rows_module
 from skrelu import whitening as whitening_module
 from skrelu.rows import Rows
+from skrelu.rows import memory as rows_module
 from skrelu.whitening import RANK_EPS, unwhitened, whitening
 
 STORAGES = {

@@ -1,12 +1,4 @@
-"""Rows of a weighted data set, summed block by block: the only module that knows where the data live.
-
-Every method of this package needs from the data nothing but sums over rows,
-
-``sum_b f(X_b, y_b, s_b; parameters)``,
-
-with a small result, so `Rows.sum` is all that networks, moments and solvers know of them; but for methods that weigh
-rows one against another: these need a number for each row, `Rows.each`, and `Rows.reweighted`.
-"""
+"""Rows in memory, or in a memory map: views of blocks that fit into the cache."""
 
 from copy import copy
 
@@ -21,6 +13,8 @@ QUANTILE_EPS = 1e-9  # of the sum of weights: what rounding may take from the we
 
 class Rows:
     """Rows (x_i, y_i, s_i) with weights normalised to ``sum s_i = 1``.
+
+    Where X is not in memory, other classes take the place of `sum`, `each` and `_weigh`.
 
     Parameters
     ----------
@@ -37,15 +31,28 @@ class Rows:
         That of X.
     weight_sum : float
         Sum of the weights as given: the number of rows that the data stand for.
+    relative_weights : ndarray of shape (n_samples,)
+        The largest is 1.
+    travels : bool
+        Whether a copy in another process has the data.
     """
 
+    travels = True
+
     def __init__(self, X, y, sample_weight=None):
-        self.n_samples, self.n_features = n_samples, _ = X.shape
-        self.n_outputs = y.size // len(y)
-        self.dtype = X.dtype
+        self._describe(X.shape, y.shape[1:], X.dtype)
+        y = y.ravel() if y.size == len(y) else y
+        self._all_blocks = [(X_b, y[i:j], (i, j)) for i, j, X_b in row_blocks(X)]
+        self._weigh_first(sample_weight)
+
+    def _describe(self, shape, output_shape, dtype):
+        self.n_samples, self.n_features = shape
+        self.output_shape, self.dtype = output_shape, np.dtype(dtype)
+        self.n_outputs = int(np.prod(output_shape))
+
+    def _weigh_first(self, sample_weight):
         if sample_weight is None:
-            sample_weight = np.ones(n_samples, dtype=X.dtype)
-        self._all_blocks = [(i, j, X_b, y[i:j]) for i, j, X_b in _row_blocks(X)]
+            sample_weight = np.ones(self.n_samples, dtype=self.dtype)
         largest = sample_weight.max()
         self._weigh(sample_weight / largest, float(largest))
 
@@ -53,9 +60,12 @@ class Rows:
         """Take weights relative to the largest, so that their sum cannot overflow."""
         relative_sum = np.sum(relative, dtype=np.float64)
         self.weight_sum = largest * float(relative_sum)
-        self._relative, self._largest = relative, largest
-        s = (relative / relative_sum).astype(self.dtype, copy=False)
-        self._blocks = [(X_b, y_b, s[i:j]) for i, j, X_b, y_b in self._all_blocks if np.any(s[i:j])]
+        self.relative_weights, self._largest, self._statistics = relative, largest, {}
+        self._place((relative / relative_sum).astype(self.dtype, copy=False))
+
+    def _place(self, s):
+        """Take the weights to the blocks."""
+        self._blocks = [(X, y, s[i:j]) for X, y, (i, j) in self._all_blocks if np.any(s[i:j])]
 
     def reweighted(self, factors):
         """Return these rows with their weights multiplied by factors, which are frequency weights, too.
@@ -76,7 +86,7 @@ class Rows:
             If no row of positive weight is left.
         """
         largest = float(factors.max())
-        relative = self._relative * (factors / largest if largest > 0 else factors)
+        relative = self.relative_weights * (factors / largest if largest > 0 else factors)
         if not np.any(relative):
             raise ValueError("factors: they leave no row of positive weight")
         rows, top = copy(self), float(relative.max())
@@ -88,7 +98,7 @@ class Rows:
 
         Rows without weight are among them.
         """
-        return np.concatenate([f(X, y, *parameters) for _, _, X, y in self._all_blocks])
+        return np.concatenate([f(X, y, *parameters) for X, y, _ in self._all_blocks])
 
     def quantile(self, values, level):
         """Return the smallest of the values below or at which the share `level` of all weight lies.
@@ -96,31 +106,36 @@ class Rows:
         That of an integer weight is that of so many copies of its row.
         """
         order = np.argsort(values, kind="stable")
-        below = np.cumsum(self._relative[order], dtype=np.float64)
+        below = np.cumsum(self.relative_weights[order], dtype=np.float64)
         # Copies of a row must not differ from its weight by the rounding of the sums.
         reached = np.searchsorted(below, level * below[-1] * (1 - QUANTILE_EPS))
         return float(values[order[min(reached, len(order) - 1)]])
 
     def sum(self, f, *parameters):
         """Return ``sum_b f(X_b, y_b, s_b, *parameters)``; f returns a tuple of numbers and arrays of its own."""
-        total = None
-        for X, y, s in self._blocks:
-            part = f(X, y, s, *parameters)
-            total = part if total is None else tuple(t + p for t, p in zip(total, part, strict=True))
-        return total
+        return block_sum(self._blocks, f, parameters)
 
     def column_statistics(self, *, centered):
         """Return the weighted means and root mean squares (about the means when `centered`, else about 0) of X.
 
-        Two passes. Squares are taken relative to the mean absolute value of their column, so that they neither overflow
-        nor vanish at any scale of the data. The second pass also corrects the rounding of the means in the first, so
-        that a constant column has a root mean square of rounding size. Means are 0 when not `centered`.
+        Two passes, the first time that it is asked. Squares are taken relative to the mean absolute value of their
+        column, so that they neither overflow nor vanish at any scale of the data. The second pass also corrects the
+        rounding of the means in the first, so that a constant column has a root mean square of rounding size. Means are
+        0 when not `centered`.
         """
-        mean, unit = self.sum(lambda X, y, s: (s @ X, _weighted_size(X, s)))
+        if ("columns", centered) not in self._statistics:
+            self._statistics["columns", centered] = self._column_statistics(centered)
+        mean, size = self._statistics["columns", centered]
+        return mean.copy(), size.copy()
+
+    def _column_statistics(self, centered):
+        if "sizes" not in self._statistics:
+            self._statistics["sizes"] = self.sum(_first_sizes)
+        mean, unit = self._statistics["sizes"]
         unit = np.where(unit > 0, unit, 1)
         if not centered:
             mean = np.zeros_like(mean)
-        shift, square = self.sum(lambda X, y, s: _deviations(X, s, mean, unit))
+        shift, square = self.sum(_deviations, mean, unit)
         if centered:
             mean = mean + unit * shift
             square = np.maximum(square - shift**2, 0)
@@ -128,15 +143,48 @@ class Rows:
 
     def target_scale(self, center=0.0):
         """Return the weighted root mean square of ``|y - center|``, the Euclidean norm of a row, 1 if that is zero."""
-        (size,) = self.sum(lambda X, y, s: (np.max(s @ abs(y - center)),))
-        size = float(size)
+        key = "targets", np.asarray(center).tobytes()
+        if key not in self._statistics:
+            self._statistics[key] = self._target_scale(center)
+        return self._statistics[key]
+
+    def _target_scale(self, center):
+        (size,) = self.sum(_target_size, center)
+        size = float(np.max(size))
         if size == 0:
             return 1.0
-        (square,) = self.sum(lambda X, y, s: (np.sum(s @ ((y - center) / size) ** 2, dtype=np.float64),))
+        (square,) = self.sum(_target_square, center, size)
         return size * float(square) ** 0.5
 
 
-def _row_blocks(X):
+def block_sum(blocks, f, parameters):
+    """Return ``sum_b f(X_b, y_b, s_b, *parameters)`` over blocks (X_b, y_b, s_b), None if there are none."""
+    total = None
+    for X, y, s in blocks:
+        part = f(X, y, s, *parameters)
+        total = part if total is None else added(total, part)
+    return total
+
+
+def added(total, part):
+    """Return the sum of two tuples of numbers and arrays."""
+    return tuple(t + p for t, p in zip(total, part, strict=True))
+
+
+def _target_size(X, y, s, center):
+    return (s @ abs(y - center),)
+
+
+def _target_square(X, y, s, center, size):
+    return (np.sum(s @ ((y - center) / size) ** 2, dtype=np.float64),)
+
+
+def _first_sizes(X, y, s):
+    """Return ``sum_i s_i x_i`` and ``sum_i s_i |x_i|``."""
+    return s @ X, _weighted_size(X, s)
+
+
+def row_blocks(X):
     """Return (first row, end row, view of these rows) for each block of X."""
     n_samples, n_features = X.shape
     if sparse.issparse(X) and not X.has_canonical_format:
@@ -175,7 +223,7 @@ def _weighted_size(X, s):
     return np.bincount(column, s[row] * np.abs(X.data), X.shape[1]).astype(X.dtype)
 
 
-def _deviations(X, s, mean, unit):
+def _deviations(X, y, s, mean, unit):
     """Return ``sum_i s_i z_i`` and ``sum_i s_i z_i^2`` for ``z_i = (x_i - mean) / unit``."""
     if not sparse.issparse(X):
         Z = X - mean
