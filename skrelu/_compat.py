@@ -12,7 +12,9 @@ from sklearn.utils._array_api import (
     get_namespace_and_device,
     move_to,
 )
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_array, check_consistent_length, validate_data
 
 __all__ = [
@@ -22,10 +24,12 @@ __all__ = [
     "StrOptions",
     "arrays_at",
     "arrays_here",
+    "blas_threads",
     "check_same_namespace",
     "checked_block",
     "fit_context",
     "has_special_functions",
+    "n_threads",
     "place",
     "task_data",
     "to_numpy",
@@ -156,6 +160,16 @@ def validated_targets(estimator, y, sample_weight, n_samples, dtype, *, multi_ou
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, rows, dtype=dtype, ensure_non_negative=True)
     return y, sample_weight
+
+
+def n_threads():
+    """Return the number of threads that scikit-learn would use: that of the cores, or of OMP_NUM_THREADS."""
+    return _openmp_effective_n_threads()
+
+
+def blas_threads(n):
+    """Return a context in which BLAS has so many threads."""
+    return _get_threadpool_controller().limit(limits=n, user_api="blas")
 
 
 def checked_block(X, **options):

@@ -200,6 +200,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         Parameters
         ----------
         X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
+            Or as in `fit`: then a dask collection gives dask arrays, not yet computed.
         return_std : bool, default=False
 
         Returns

@@ -172,8 +172,10 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         Parameters
         ----------
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
-            float32 and float64 are kept; never copied.
-        y : array-like of shape (n_samples,)
+            Or a dask array or dataframe, or blocks of rows: an iterable of such matrices, or of pairs (X_b, y_b) or
+            triples (X_b, y_b, s_b), s the weights. float32 and float64 are kept; never copied.
+        y : array-like of shape (n_samples,), default=None
+            None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None
             Frequency weights: an integer weight equals that many copies of its row.
 
@@ -201,6 +203,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         Parameters
         ----------
         X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
+            Or as in `fit`: then a dask collection gives dask arrays, not yet computed.
 
         Returns
         -------

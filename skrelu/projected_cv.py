@@ -144,8 +144,10 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         Parameters
         ----------
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
-            float32 and float64 are kept; never copied, not even for the folds.
-        y : array-like of shape (n_samples,)
+            Or a dask array or dataframe, or blocks of rows: an iterable of such matrices, or of pairs (X_b, y_b) or
+            triples (X_b, y_b, s_b), s the weights. float32 and float64 are kept; never copied, not even for the folds.
+        y : array-like of shape (n_samples,), default=None
+            None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None
             Frequency weights, used in the fits and in the scores.
 

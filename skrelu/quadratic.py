@@ -239,6 +239,7 @@ class QuadraticNet(QuadraticFit):
         Parameters
         ----------
         X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
+            Or as in `fit`: then a dask collection gives dask arrays, not yet computed.
         return_std : bool, default=False
             Whether to return standard deviations, too.
 

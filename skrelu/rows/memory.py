@@ -1,13 +1,18 @@
 """Rows in memory, or in a memory map: views of blocks that fit into the cache."""
 
 from copy import copy
+from functools import partial
 
 import numpy as np
 from scipy import sparse
 
+from skrelu._compat import n_threads
+from skrelu.rows.threads import ordered
+
 # Bytes of X in one block: small enough to stay in the cache between the two products of a pass (X_b w, then r' X_b), so
 # that a pass reads X from memory once; large enough that the overhead of a block is small beside its products.
 BLOCK_BYTES = 2**21
+GROUP = 4  # blocks that are added up first: what a thread takes at a time
 QUANTILE_EPS = 1e-9  # of the sum of weights: what rounding may take from the weight below a quantile
 
 
@@ -113,7 +118,11 @@ class Rows:
 
     def sum(self, f, *parameters):
         """Return ``sum_b f(X_b, y_b, s_b, *parameters)``; f returns a tuple of numbers and arrays of its own."""
-        return block_sum(self._blocks, f, parameters)
+        blocks, threads = self._blocks, n_threads()
+        groups = [blocks[i : i + GROUP] for i in range(0, len(blocks), GROUP)]
+        function = partial(block_sum, f=f, parameters=parameters)
+        in_threads = threads > 1 and len(groups) > 1
+        return total(ordered(function, groups, threads) if in_threads else map(function, groups))
 
     def column_statistics(self, *, centered):
         """Return the weighted means and root mean squares (about the means when `centered`, else about 0) of X.
@@ -159,16 +168,18 @@ class Rows:
 
 def block_sum(blocks, f, parameters):
     """Return ``sum_b f(X_b, y_b, s_b, *parameters)`` over blocks (X_b, y_b, s_b), None if there are none."""
-    total = None
-    for X, y, s in blocks:
-        part = f(X, y, s, *parameters)
-        total = part if total is None else added(total, part)
-    return total
+    return total(f(X, y, s, *parameters) for X, y, s in blocks)
 
 
-def added(total, part):
-    """Return the sum of two tuples of numbers and arrays."""
-    return tuple(t + p for t, p in zip(total, part, strict=True))
+def total(parts):
+    """Return the sum of tuples of numbers and arrays; None, of no rows, adds nothing."""
+    result = None
+    for part in parts:
+        if result is None or part is None:
+            result = part if result is None else result
+        else:
+            result = tuple(r + p for r, p in zip(result, part, strict=True))
+    return result
 
 
 def _target_size(X, y, s, center):

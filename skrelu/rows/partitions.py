@@ -2,12 +2,13 @@
 
 import os
 from functools import partial
+from itertools import pairwise
 from uuid import uuid4
 
 import numpy as np
 
 from skrelu._compat import checked_block, validated_columns, validated_targets
-from skrelu.rows.memory import Rows, added, block_sum, row_blocks
+from skrelu.rows.memory import Rows, block_sum, row_blocks, total
 
 FAN_IN = 8  # partial sums added by one task
 HELD = 0.5  # of the physical memory: larger data are computed anew in every pass, unless a cluster holds them
@@ -38,10 +39,9 @@ class PartitionedRows(Rows):
         self._weigh_first(sample_weight)
 
     def _place(self, s):
-        from dask import delayed, persist
+        from dask import delayed
 
-        pieces = [delayed(s[i:j], traverse=False) for i, j in zip(self._bounds, self._bounds[1:], strict=False)]
-        self._weights = persist(*pieces)
+        self._weights = _held([delayed(s[i:j], traverse=False) for i, j in pairwise(self._bounds)], s.nbytes)
 
     def sum(self, f, *parameters):
         """Return ``sum_b f(X_b, y_b, s_b, *parameters)``."""
@@ -50,8 +50,8 @@ class PartitionedRows(Rows):
         level, n = 0, len(tasks)
         while n > 1:
             keys, level, n = [(name, level, k) for k in range(n)], level + 1, -(-n // FAN_IN)
-            tasks |= {(name, level, k): (_total, keys[k * FAN_IN : (k + 1) * FAN_IN]) for k in range(n)}
-        return self._computed(tasks, (name, level, 0))
+            tasks |= {(name, level, k): (total, keys[k * FAN_IN : (k + 1) * FAN_IN]) for k in range(n)}
+        return tuple(_own(part) for part in self._computed(tasks, (name, level, 0)))
 
     def each(self, f, *parameters):
         """Return a number for each row, of all partitions."""
@@ -90,21 +90,15 @@ def _partial_sum(f, parameters, part, s):
         return block_sum(blocks, f, parameters)
 
 
+def _own(part):
+    """Return an array that may be written to: what has come from another process may not."""
+    return part.copy() if isinstance(part, np.ndarray) and not part.flags.writeable else part
+
+
 def _partial_numbers(f, parameters, part):
     X, y = part
     with np.errstate(over="ignore", invalid="ignore"):
         return np.concatenate([f(X_b, y[i:j], *parameters) for i, j, X_b in row_blocks(X)])
-
-
-def _total(sums):
-    """Return the sum of partial sums; those of rows without weight are None."""
-    total = None
-    for part in sums:
-        total = part if total is None else total if part is None else added(total, part)
-    return total
-
-
-# reading
 
 
 def is_dask(X):
@@ -116,7 +110,7 @@ def read(estimator, X, y, sample_weight, multi_output):
     """Return the rows of a dask array or dataframe, as `skrelu.rows.read.read` does.
 
     They are held in memory during the fit, that of the workers if there is a cluster; without one, data larger than
-    half the memory of this machine are computed anew in every pass.
+    half the memory of this machine are computed anew in every pass, and so they are by schedulers other than dask's.
     """
     from dask import delayed
 
@@ -193,12 +187,17 @@ def _loaded(X, y, dtype):
 
 
 def _held(parts, n_bytes):
-    """Return the partitions, held in memory unless they are too large for this machine and there is no cluster."""
+    """Return the partitions, held by the workers of a cluster, or in the memory of this machine if it is large enough.
+
+    Of other schedulers nobody knows where their results lie.
+    """
     from dask import persist
     from dask.base import get_scheduler
 
-    is_cluster = hasattr(getattr(get_scheduler(), "__self__", None), "scheduler_info")
-    return list(persist(*parts)) if is_cluster or not n_bytes > HELD * _memory() else parts
+    scheduler = get_scheduler()
+    is_cluster = hasattr(getattr(scheduler, "__self__", None), "scheduler_info")
+    is_local = scheduler is None or scheduler.__module__.startswith("dask.")
+    return list(persist(*parts)) if is_cluster or (is_local and n_bytes <= HELD * _memory()) else parts
 
 
 def _memory():

@@ -8,7 +8,7 @@ from tempfile import TemporaryFile
 import numpy as np
 from scipy import sparse
 
-from skrelu.rows.memory import Rows, row_blocks
+from skrelu.rows.memory import Rows, block_sum, row_blocks
 
 END = object()
 
@@ -33,6 +33,10 @@ class StoredRows(Rows):
 
     def _place(self, s):
         self._s = s
+
+    def sum(self, f, *parameters):
+        """Return ``sum_b f(X_b, y_b, s_b, *parameters)``."""
+        return block_sum(self._blocks, f, parameters)
 
     @property
     def _all_blocks(self):
