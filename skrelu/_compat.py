@@ -8,6 +8,7 @@ from sklearn.utils._array_api import _convert_to_numpy as to_numpy
 from sklearn.utils._array_api import (
     _is_numpy_namespace,
     _is_xp_namespace,
+    array_api_compat,
     check_same_namespace,
     get_namespace_and_device,
     move_to,
@@ -126,7 +127,11 @@ def validated(estimator, X, y, sample_weight, *, multi_output=False):
     """Return the data of a fit in one floating dtype, that of X; weights stay None when there are none."""
     if any(place(values) for values in (X, y, sample_weight)):
         xp, _, device = get_namespace_and_device(X)
-        # Everything follows X.
+        # Everything follows X, lists too.
+        y, sample_weight = (
+            values if values is None or hasattr(values, "__dlpack__") else np.asarray(values)
+            for values in (y, sample_weight)
+        )
         y, sample_weight = move_to(y, sample_weight, xp=xp, device=device or "cpu")
     X, y = validate_data(estimator, X, y, **_matrix_options(X), y_numeric=True, multi_output=multi_output)
     if sample_weight is not None:
@@ -215,4 +220,4 @@ def arrays_here(value):
         return type(value)(arrays_here(part) for part in value)
     if isinstance(value, np.ndarray | np.generic) or not hasattr(value, "__dlpack__"):
         return value
-    return to_numpy(value, get_namespace_and_device(value)[0])
+    return to_numpy(value, array_api_compat.get_namespace(value))

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skrelu._compat import FitTasks, fit_context
 from skrelu.rows.device import follow
 from skrelu.rows.read import read
+from skrelu.rows.threads import several_threads
 
 
 class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -29,7 +30,8 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ----------
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
             Or a dask array or dataframe, or blocks of rows: an iterable of such matrices, or of pairs (X_b, y_b) or
-            triples (X_b, y_b, s_b), s the weights. float32 and float64 are kept; never copied.
+            triples (X_b, y_b, s_b), s the weights; with `array_api_dispatch` an array of
+            torch or CuPy. float32 and float64 are kept; never copied.
         y : array-like of shape (n_samples,), default=None
             Or (n_samples, n_outputs), for estimators of several outputs; None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -48,7 +50,7 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         rows, data = read(self, X, y, sample_weight, multi_output=self._several_outputs)
         self._y_shape = rows.output_shape
         tasks = FitTasks(self, data, n_named=self.n_init + 1)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with several_threads(), np.errstate(over="ignore", invalid="ignore"):
             self._fit_rows(rows, tasks)
         follow(self, data["X"])
         tasks.end(dict)

@@ -217,9 +217,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         hidden = X @ self.hidden_coef_.T + self.hidden_intercept_
         activation = get_activation(self.activation)
         y = activation.value(hidden) @ self.output_coef_ + self.output_intercept_
-        if not return_std:
-            return y
-        return y, predictive_deviations(self._laplace, X, activation.derivative(hidden))
+        return (y, predictive_deviations(self._laplace, X, activation.derivative(hidden))) if return_std else y
 
     def _fit_rows(self, rows, tasks):
         """Fit: network x start x solver."""

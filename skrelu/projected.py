@@ -14,6 +14,7 @@ from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constrain
 from skrelu.networks import SingleReLU
 from skrelu.rows.device import follow
 from skrelu.rows.read import mapped, read
+from skrelu.rows.threads import several_threads
 from skrelu.solvers.gradient import projected_gradient
 from skrelu.solvers.loop import iterate
 from skrelu.solvers.points import Problem
@@ -173,7 +174,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         ----------
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
             Or a dask array or dataframe, or blocks of rows: an iterable of such matrices, or of pairs (X_b, y_b) or
-            triples (X_b, y_b, s_b), s the weights. float32 and float64 are kept; never copied.
+            triples (X_b, y_b, s_b), s the weights; with `array_api_dispatch` an array of
+            torch or CuPy. float32 and float64 are kept; never copied.
         y : array-like of shape (n_samples,), default=None
             None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -191,7 +193,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         """
         rows, data = read(self, X, y, sample_weight)
         tasks = FitTasks(self, data)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with several_threads(), np.errstate(over="ignore", invalid="ignore"):
             self._fit_set(rows, as_constraint(self.constraint), tasks)
         follow(self, data["X"])
         tasks.end(dict)

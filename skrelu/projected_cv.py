@@ -16,6 +16,7 @@ from skrelu.networks import SingleReLU
 from skrelu.projected import ProjectedReLURegressor
 from skrelu.rows.device import follow
 from skrelu.rows.read import read
+from skrelu.rows.threads import several_threads
 from skrelu.solvers.loop import INTERRUPTED
 
 N_FOLDS = 5  # by default, or one a row where there are fewer rows
@@ -145,7 +146,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         ----------
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
             Or a dask array or dataframe, or blocks of rows: an iterable of such matrices, or of pairs (X_b, y_b) or
-            triples (X_b, y_b, s_b), s the weights. float32 and float64 are kept; never copied, not even for the folds.
+            triples (X_b, y_b, s_b), s the weights; with `array_api_dispatch` an array of
+            torch or CuPy. float32 and float64 are kept; never copied, not even for the folds.
         y : array-like of shape (n_samples,), default=None
             None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -167,7 +169,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")
         folds = self._folds(rows, data)
         tasks = FitTasks(self, data, n_named=len(folds))
-        with np.errstate(over="ignore", invalid="ignore"):
+        with several_threads(), np.errstate(over="ignore", invalid="ignore"):
             self._fit_path(rows, family, folds, tasks)
         follow(self, data["X"])
         tasks.end(dict)

@@ -150,6 +150,15 @@ def test_weights_repeat_rows():
     assert weighted.basis.shape == repeated.basis.shape
 
 
+def test_the_rank_of_outputs_is_that_of_the_data_in_single_precision():
+    """Ten outputs of ten units: variances from 1 to 1e-4 of the largest, far above the squared rounding of y."""
+    for seed in range(5):
+        X, y = make_two_layer_relu(n_samples=500, n_features=50, n_hidden=10, n_outputs=10, random_state=seed)
+        assert moments_of(X.astype(np.float32), y.astype(np.float32))[0].output_rank == 10
+        low = y @ np.ones((10, 1)) @ np.ones((1, 10)) + np.outer(y[:, 0], np.arange(10))
+        assert moments_of(X.astype(np.float32), low.astype(np.float32))[0].output_rank == 2
+
+
 def test_float32_is_float64_to_its_accuracy():
     X, y, weight = table(5)
     exact, _ = moments_of(X, y, weight, 3)

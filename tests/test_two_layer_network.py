@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from skrelu.activations import Activation, relu, softplus, squared_relu
+from skrelu.networks import two_layer_curvature
 from skrelu.networks.two_layer import DEAD_EPS, PARALLEL_TOL, RANK_EPS, RIDGE, TwoLayer
 from skrelu.networks.units import pseudo_inverse, rectified, regular_inverse, unit_values
 from skrelu.rows import Rows
@@ -744,3 +745,70 @@ def test_in_the_users_coordinates_it_is_the_same_function():
     assert plain.value_and_gradient(there)[0] == pytest.approx(net.value_and_gradient(theta)[0], rel=1e-10)
     for a, b in zip(plain.output(there), net.output(theta), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+# Passes.
+
+
+class Counted:
+    """Rows that count their passes."""
+
+    def __init__(self, rows):
+        self.rows, self.passes = rows, 0
+
+    def __getattr__(self, name):
+        return getattr(self.rows, name)
+
+    def sum(self, f, *parameters):
+        self.passes += 1
+        return self.rows.sum(f, *parameters)
+
+
+def counted_network(kind=(True, 0.0), activation=relu, **options):
+    X, y, weight = table(31)
+    rows, coordinates, given = options_of(X, y, weight, kind, **options)
+    counted = Counted(rows)
+    return TwoLayer(counted, activation, coordinates, 3, **given), counted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gauss_newton", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_products_with_the_hessian_take_one_pass_once_its_sums_are_worth_it(
+    monkeypatch, activation, gauss_newton, kind
+):
+    net, counted = counted_network(kind, ACTIVATIONS[activation], smoothing=0.3, gauss_newton=gauss_newton)
+    theta, product = point(net), net.curvature_product(point(net))
+    found, passes = [], []
+    for seed in range(6):
+        before = counted.passes
+        found.append(product(point(net, 1 + seed)))
+        passes.append(counted.passes - before)
+    # Three units and three outputs: the sums cost about as much as the first passes of three products.
+    assert passes == [2, 2, 2, 2, 1, 1]
+    monkeypatch.setattr(two_layer_curvature, "MAX_ENTRIES", 0)
+    two_passes, before = net.curvature_product(theta), counted.passes
+    for seed, expected in enumerate(found):
+        np.testing.assert_allclose(
+            two_passes(point(net, 1 + seed)), expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max()
+        )
+    assert counted.passes - before == 2 * len(found)
+
+
+def test_the_output_layer_of_the_latest_weights_takes_no_pass():
+    net, counted = counted_network()
+    theta = point(net)
+    layer = net.layer(theta)
+    assert counted.passes == 1
+    assert net.layer(theta.copy()) is layer
+    assert counted.passes == 1
+    slopes = net.layer(theta, slopes=True).slopes
+    assert slopes.shape == (3, 3)
+    assert counted.passes == 2
+    assert net.layer(theta).slopes is slopes
+    assert counted.passes == 2
+    moved = net.layer(np.concatenate([theta[:-1], [0.5]])).coef
+    assert np.any(moved != layer.coef)
+    theta[-1] = 0.5  # weights that change in place
+    np.testing.assert_array_equal(net.layer(theta).coef, moved)
+    assert counted.passes == 3

@@ -646,7 +646,7 @@ def fake(H, constant, theta_error=0.0):
 def test_below_the_rounding_of_the_objective_gradients_decide():
     """Where steps no longer change the objective, one that makes the gradient smaller is taken."""
     H, x = np.diag([1.0, 2.0, 3.0]), 1e-6 * np.ones(3)
-    assert x @ H @ x < ROUNDING * 1e6
+    assert x @ H @ x < 1e6 * ROUNDING * np.finfo(float).eps
     steps = list(newton_cg(fake(H, 1e6), x))
     assert steps[-1].criterion < 1e-14
     assert "less than rounding" in steps[-1].finished

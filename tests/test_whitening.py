@@ -7,7 +7,7 @@ from scipy import sparse
 from skrelu import whitening as whitening_module
 from skrelu.rows import Rows
 from skrelu.rows import memory as rows_module
-from skrelu.whitening import RANK_EPS, unwhitened, whitening
+from skrelu.whitening import MANY_COLUMNS, RANK_EPS, unwhitened, weighted_gram, whitening
 
 STORAGES = {
     "C": np.ascontiguousarray,
@@ -387,3 +387,31 @@ def test_unwhitened_changes_nothing():
     _, covariance, _ = moments(X, weight)
     np.testing.assert_allclose(coordinates.variances, np.diag(np.diag(covariance)).astype(float), rtol=1e-12)
     assert coordinates.rank == 5
+
+
+# sums of products
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_columns", [MANY_COLUMNS - 1, MANY_COLUMNS])
+@pytest.mark.parametrize("signs", ["both", "positive", "negative", "none"])
+def test_weighted_gram_is_the_sum_of_weighted_squares(signs, n_columns, dtype):
+    rng = np.random.default_rng(0)
+    Z, weight = rng.standard_normal((40, n_columns)).astype(dtype), rng.standard_normal(40).astype(dtype)
+    weight *= rng.random(40) < 0.8
+    weight = {"both": weight, "positive": abs(weight), "negative": -abs(weight), "none": 0 * weight}[signs]
+    kept = Z.copy()
+    found = weighted_gram(Z, weight)
+    np.testing.assert_array_equal(Z, kept)
+    assert found.dtype == dtype
+    wide = Z.astype(np.float64)
+    np.testing.assert_allclose(found, (wide.T * weight) @ wide, atol=200 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("n_columns", [MANY_COLUMNS - 1, MANY_COLUMNS])
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_seen_in_the_gram(lost, n_columns):
+    """A residual that overflows must not be left out."""
+    Z, weight = np.ones((5, n_columns)), np.array([1.0, -1.0, 0.0, lost, 2.0])
+    with np.errstate(invalid="ignore"):
+        assert not np.any(np.isfinite(weighted_gram(Z, weight)))

@@ -31,10 +31,11 @@ def smooth_loss_and_gradient(activation):
     return loss
 
 
-def descend(problem, W, signs, ftol=1e-9, loss=loss_and_gradient, zero=1e-18):
+def descend(problem, W, signs, ftol=1e-9, loss=loss_and_gradient, zero=1e-18, callback=None):
     """Return the end of L-BFGS from W, and half the mean squared error there in units of that of y.
 
     It ends when an iteration lowers the loss by less than `ftol` of itself, or by less than `zero` of the mean of y^2.
+    After each iteration the callback gets the weights.
     """
     X, y = problem.X, problem.y
     unit = ftol / zero / np.mean(y**2)  # scipy multiplies ftol by the loss or 1, whichever is larger
@@ -44,7 +45,7 @@ def descend(problem, W, signs, ftol=1e-9, loss=loss_and_gradient, zero=1e-18):
         return value * unit, gradient * unit
 
     options = dict(maxiter=2000, maxfun=4000, ftol=ftol, gtol=1e-12, maxcor=20)
-    result = minimize(f, W.ravel(), jac=True, method="L-BFGS-B", options=options)
+    result = minimize(f, W.ravel(), jac=True, method="L-BFGS-B", options=options, callback=callback)
     return result.x.reshape(W.shape), result.fun * zero / ftol
 
 

@@ -114,7 +114,7 @@ def _growth(options):
             continue
         say(f"pass: growth, {n} x {d}")
         record = _measure(n, d, "float64", rounds=5 if options.quick else 15)
-        records.append(record | dict(block="growth", threads=options.threads))
+        records.append(record | dict(block="pass-growth", threads=options.threads))
         ours, bare = min(record["ms"]["ours"]), min(record["ms"]["bare fused loop"])
         nanoseconds = 1e6 / (n * d)
         table.rows.append([str(n), str(d), f"{ours:.3g}", f"{ours * nanoseconds:.3f}", f"{bare * nanoseconds:.3f}"])

@@ -10,6 +10,7 @@ from scipy.stats import norm
 from single_relu import L0_CONTENDERS, L1_CONTENDERS
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#767676")
+WORDS = ("method", "set", "dtype", "network", "problem", "X in")  # columns of words
 MARKERS = ("o", "s", "^", "x")
 
 
@@ -27,13 +28,14 @@ def show(table):
         console = Console(width=175)
     rich_table = Table(title=escape(table.title), title_justify="left", title_style="bold")
     for name in table.columns:
-        rich_table.add_column(name, justify="left" if name in ("method", "set", "dtype", "network") else "right")
+        rich_table.add_column(name, justify="left" if name in WORDS else "right")
     for i, row in enumerate(table.rows):
         key = table.columns.index("method") if "method" in table.columns else 0
         last = i + 1 == len(table.rows) or table.rows[i + 1][:key] != row[:key]
         rich_table.add_row(*map(escape, row), end_section=last and "method" in table.columns)
     console.print(rich_table)
-    console.print(escape(table.note), style="dim", highlight=False)
+    if table.note:
+        console.print(escape(table.note), style="dim", highlight=False)
     console.print()
 
 

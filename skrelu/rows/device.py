@@ -4,7 +4,7 @@ from copy import copy
 
 import numpy as np
 
-from skrelu._compat import check_same_namespace, arrays_at, arrays_here, place, to_numpy
+from skrelu._compat import arrays_at, arrays_here, check_same_namespace, place, to_numpy
 from skrelu.rows.device_array import Device, DeviceArray
 from skrelu.rows.memory import Rows, block_sum
 

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
-from skrelu._compat import n_threads
 from skrelu.rows.threads import ordered
 
 # Bytes of X in one block: small enough to stay in the cache between the two products of a pass (X_b w, then r' X_b), so
@@ -118,11 +117,8 @@ class Rows:
 
     def sum(self, f, *parameters):
         """Return ``sum_b f(X_b, y_b, s_b, *parameters)``; f returns a tuple of numbers and arrays of its own."""
-        blocks, threads = self._blocks, n_threads()
-        groups = [blocks[i : i + GROUP] for i in range(0, len(blocks), GROUP)]
-        function = partial(block_sum, f=f, parameters=parameters)
-        in_threads = threads > 1 and len(groups) > 1
-        return total(ordered(function, groups, threads) if in_threads else map(function, groups))
+        groups = [self._blocks[i : i + GROUP] for i in range(0, len(self._blocks), GROUP)]
+        return total(ordered(partial(block_sum, f=f, parameters=parameters), groups))
 
     def column_statistics(self, *, centered):
         """Return the weighted means and root mean squares (about the means when `centered`, else about 0) of X.

@@ -1,5 +1,6 @@
 """What a user gives as X, y and weights, checked, as rows; and predictions for what a user gives as X."""
 
+from contextlib import nullcontext
 from itertools import chain
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skrelu._compat import place, task_data, validated, validated_columns, validated_targets
 from skrelu.rows import device, partitions, stored
 from skrelu.rows.memory import Rows, row_blocks
+from skrelu.rows.threads import ordered, several_threads
 
 
 def read(estimator, X, y, sample_weight=None, *, multi_output=False):
@@ -73,7 +75,9 @@ def mapped(estimator, f, X, *parameters):
     f, X = getattr(device.at_home(estimator, X), f.__name__), validated_columns(estimator, X)
     if place(X) is not None:
         return device.mapped(f, X, parameters)
-    return _joined([f(X_b, *parameters) for _, _, X_b in row_blocks(X)])
+    blocks = [X_b for _, _, X_b in row_blocks(X)]
+    with several_threads() if len(blocks) > 1 else nullcontext():
+        return _joined(list(ordered(lambda X_b: f(X_b, *parameters), blocks)))
 
 
 def _joined(results):

@@ -36,20 +36,20 @@ class StoredRows(Rows):
 
     def sum(self, f, *parameters):
         """Return ``sum_b f(X_b, y_b, s_b, *parameters)``."""
-        return block_sum(self._blocks, f, parameters)
+        return block_sum(((X, y, s) for X, y, s in self._read() if np.any(s)), f, parameters)
 
-    @property
-    def _all_blocks(self):
+    def each(self, f, *parameters):
+        """Return a number for each row."""
+        return np.concatenate([f(X, y, *parameters) for X, y, _ in self._read()])
+
+    def _read(self):
+        """Yield the blocks (X_b, y_b, s_b) of a pass."""
         start = 0
         for X in ahead(iter(self._source)):
             for i, j, X_b in row_blocks(X):
                 i, j = start + i, start + j
-                yield X_b, self._y[i:j], (i, j)
+                yield X_b, self._y[i:j], self._s[i:j]
             start += X.shape[0]
-
-    @property
-    def _blocks(self):
-        return ((X, y, self._s[i:j]) for X, y, (i, j) in self._all_blocks if np.any(self._s[i:j]))
 
 
 class Blocks:
@@ -141,7 +141,10 @@ def first_pass(source, convert, *, keep):
     targets, weights : list of arrays, or None if the items have none
     X : memory map of shape (n_samples, n_features), or None without `keep`
     """
-    lengths, targets, weights, n_features, dtype = [], [], [], 0, None
+    lengths: list = []
+    targets: list = []
+    weights: list = []
+    n_features, dtype = 0, None
     with TemporaryFile() if keep else nullcontext() as file:
         for k, item in enumerate(source):
             block, y, s = parts(item)
@@ -151,7 +154,7 @@ def first_pass(source, convert, *, keep):
                 raise ValueError(f"X: block {k} is {X.dtype}, the first {dtype}: all need one dtype")
             if keep and sparse.issparse(X):
                 raise ValueError("X: an iterator of sparse blocks is read once only; give a sequence of blocks")
-            if keep:
+            if file is not None:
                 file.write(np.ascontiguousarray(X).data)
             lengths.append(X.shape[0])
             n_features = X.shape[1]
