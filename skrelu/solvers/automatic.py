@@ -83,12 +83,13 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
     **options : dict
         max_iter, of each path, and verbose.
     """
+    # First of all, since an interruption between two descents would keep neither.
+    make = partial(_paths, path_network(network), rng=rng, begin=begin, options=options)
     plain = unpenalised() if assumed or len(starts) == 1 else None
     if plain is not None and not averages:
         plain = further(*plain)
     if plain is not None and (plain[1].interrupted or _is_exact(*plain)):
         return _without_decay(plain, assumed)
-    make = partial(_paths, path_network(network), rng=rng, begin=begin, options=options)
     paths = make(starts)
     if not paths:
         choice = constant(network) if plain is None else _without_decay(plain, assumed)
