@@ -17,6 +17,7 @@ import single_relu
 import smooth
 import speed_page
 import two_layer
+from device import device
 from growth import growth
 from measure import machine, say
 from memory import memory
@@ -48,10 +49,11 @@ BLOCKS = {
     "race": race,
     "growth": growth,
     "dask": out_of_memory,
+    "device": device,
     "tables": real_tables.real_tables,
 }
 # They need packages of data, or dask, or long: an hour, three quarters, ten minutes, a quarter, ten minutes.
-ON_REQUEST = ("tables", "race", "growth", "memory", "dask")
+ON_REQUEST = ("tables", "race", "growth", "memory", "dask", "device")
 
 
 def parse(arguments=None):
