@@ -78,7 +78,7 @@ def certificate(model, parts, reference, moments=None):
     moments : tuple, optional
         What `QuadraticForm.moments` returns of the parts, if that is known.
     """
-    M, beta, c = parts
+    M, beta, _ = parts
     loss, G, g, total = QuadraticForm(model).moments(*parts) if moments is None else moments
     if model.alpha == 0:
         return _without_penalty(model, M, (loss, G, g, total), reference)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.linalg import lapack
 
+from skrelu.networks.piecewise_linear import products
 from skrelu.whitening import weighted_gram
 
 MARGIN = 0.5  # of the inputs of units of length one: beyond, they are taken to be off, or on
@@ -65,10 +66,13 @@ def _span(covariance, n_units):
 
 def _combined_outputs(X, y, s, spanned, W, b):
     """Return, for each unit, second moments of (outputs, 1) where it is off, and their mean where it is on."""
-    Z = X @ W.T + b.T
-    outputs = np.column_stack([spanned.targets(y).T, np.ones_like(s)])
-    off = [(outputs.T * (s * (z < -MARGIN))) @ outputs for z in Z.T]
-    return np.stack(off).astype(np.float64), ((s[:, None] * (Z > MARGIN)).T @ outputs).astype(np.float64)
+    Z = products(X, W)
+    Z += b
+    # In double precision: a combination that vanishes is what rounding leaves.
+    s = s.astype(np.float64)
+    outputs = np.column_stack([spanned.targets(y).T.astype(np.float64), np.ones_like(s)])
+    off = [(outputs.T * (s * (z < -MARGIN))) @ outputs for z in Z]
+    return np.stack(off), ((Z > MARGIN) * s) @ outputs
 
 
 def _null_combination(gram, mean_on, *, constant):
@@ -85,18 +89,21 @@ def _inputs_of(spanned, hidden, combinations):
     power, dtype = 1 / network.activation.homogeneity, network.rows.dtype
 
     def f(X, y, s, W, b, c):
-        on = (X @ W.T + b.T).T > MARGIN
-        heights = np.maximum(c[:, :-1] @ network.targets(y) + c[:, -1:], 0) ** dtype.type(power)
+        Z = products(X, W)
+        Z += b
+        on = Z > MARGIN
+        s = s.astype(np.float64)
+        heights = np.maximum(c[:, :-1] @ network.targets(y).astype(np.float64) + c[:, -1:], 0) ** power
         k, size = len(W), network.shape[1]
         second, cross = (np.zeros_like(s, shape=shape, dtype=np.float64) for shape in ((k, size, size), (k, size)))
         for piece, Z in network.whitening.whitened(X):
-            Z = np.column_stack([Z, np.ones_like(Z[:, :1])])[:, : network.shape[1]]
+            Z = np.column_stack([Z, np.ones_like(Z[:, :1])])[:, : network.shape[1]].astype(np.float64)
             for j, weight in enumerate(s[piece] * on[:, piece]):
                 second[j] += weighted_gram(Z, weight)
                 cross[j] += (heights[j, piece] * weight) @ Z
         return second, cross
 
-    second, cross = network.rows.sum(f, *network.stacked(hidden.ravel()), combinations.astype(dtype))
+    second, cross = network.rows.sum(f, *network.stacked(hidden.ravel()), combinations)
     rcond = SPAN_EPS * float(np.finfo(dtype).eps)
     units = np.array([_least_squares(A, g, rcond) for A, g in zip(second, cross, strict=True)])
     lost = np.linalg.norm(units[:, :size], axis=1, keepdims=True) == 0

@@ -86,7 +86,9 @@ def output_moments(rows, whitening, n_directions=None):
     values, vectors = np.linalg.eigh(np.einsum("oab,obc->ac", second, second))
     spectrum = np.sqrt(np.maximum(values[::-1], 0))
     edge = (whitening.rank / n) ** 0.5 * (1 + len(second) ** 0.5) + n**-0.5
-    output_rank = int(np.sum(variances > RANK_EPS * eps * variances[-1]))
+    # Rounding of the data has the square of eps as its variance.
+    rounding = RANK_EPS * max(eps**2, float(np.finfo(np.float64).eps))
+    output_rank = int(np.sum(variances > rounding * variances[-1]))
     if n_directions is None:
         n_directions = max(1, int(np.sum(spectrum > edge)), output_rank if output_rank < rows.n_outputs else 1)
     basis = vectors[:, ::-1][:, : max(1, min(n_directions, whitening.rank))]
@@ -109,9 +111,10 @@ class _Targets:
 def _linear_moments(X, y, s, targets):
     """Return the sums of ``y x'``, of y and of ``y y'``."""
     y = targets.of(y)
-    weighted = s[:, None] * y
-    sums = weighted.T @ X, weighted.sum(axis=0), weighted.T @ y
-    return tuple(part.astype(np.float64) for part in sums)
+    weighted, wide = s[:, None] * y, y.astype(np.float64)
+    # In double precision: the rank of the outputs is that of the data, not of the rounding of sums of squares.
+    covariance = (wide.T * s.astype(np.float64)) @ wide
+    return (weighted.T @ X).astype(np.float64), weighted.sum(axis=0).astype(np.float64), covariance
 
 
 def _second_moments(X, y, s, whitening, targets, linear, weighting):

@@ -7,6 +7,7 @@ from skrelu.networks.orientation import orientation
 from skrelu.networks.piecewise_linear import piecewise_linear_pass, products
 from skrelu.networks.units import regular_inverse, unit_values
 from skrelu.networks.weights import Weights
+from skrelu.whitening import weighted_gram
 
 DEFAULTS = {
     "fit_intercept": True,
@@ -199,7 +200,7 @@ class OneHiddenLayer:
         if self.alpha > 0:
             penalty, g_penalty = self._penalty_terms(theta)
             loss, gradient = loss + penalty, gradient + g_penalty
-        return loss, gradient
+        return float(loss), gradient
 
     def _block_gradient(self, X, y, s, W, b, c, v):
         """Return loss, sums of ``r a'(z) x'`` and of ``r a'(z)``, of r, and of ``r a(z)``, r the weighted residual."""
@@ -218,8 +219,8 @@ class OneHiddenLayer:
         derivative *= g
         G = np.vstack([derivative, g]) if self.relaxed else derivative
         by_output = (value @ g).astype(np.float64) if self.free_output else 0.0
-        sums = (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
-        return 0.5 * float(g @ residual), *sums
+        sums = (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), g.sum().astype(np.float64), by_output
+        return 0.5 * (g @ residual).astype(np.float64), *sums
 
     def _pull_back(self, G, g_bias, g_c, g_v, theta):
         """Return the gradient with respect to theta from sums of ``g x'`` and g over rows."""
@@ -320,7 +321,8 @@ class OneHiddenLayer:
                 G += dv[:, None] * slopes
                 by_output = (value @ g + np.sum(slopes * dZ[:k], axis=1)).astype(np.float64)
             G = np.vstack([G, g]) if self.relaxed else G
-            return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum()), by_output
+            sums = (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), g.sum().astype(np.float64)
+            return *sums, by_output
 
         def product(direction):
             W, b, c, _ = self._stacked(direction)
@@ -364,8 +366,8 @@ class OneHiddenLayer:
             residual = self._forward(X, y, W, b, c, v)[-1]
             g, total = s * residual, 0.0
             for piece, Z in self.whitening.whitened(X):
-                total = total + ((Z.T * g[piece]) @ Z).astype(np.float64)
-            return total, float(g.sum())
+                total = total + weighted_gram(Z, g[piece]).astype(np.float64)
+            return total, g.sum().astype(np.float64)
 
         second, mean = self.rows.sum(f, *self._stacked(theta))
         return second - mean * np.eye(len(second))

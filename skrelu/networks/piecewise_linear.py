@@ -3,10 +3,17 @@
 import numpy as np
 from scipy import sparse
 
+WIDE = 4  # columns a unit from which, in single precision, ``X W'`` and its transposition are faster than ``W X'``
+
 
 def products(X, W):
-    """Return ``W X'`` (n_units, n_rows), dense."""
-    return np.ascontiguousarray((X @ W.T).T) if sparse.issparse(X) else W @ X.T
+    """Return ``W X'`` (n_units, n_rows), dense.
+
+    In double precision this order is up to 30 % faster than the other one; in single precision it packs X so slowly
+    that the other one takes as little as half the time (*measured*, OpenBLAS).
+    """
+    wide = isinstance(X, np.ndarray) and X.dtype == np.float32 and X.shape[1] >= WIDE * len(W)
+    return np.ascontiguousarray((X @ W.T).T) if wide or sparse.issparse(X) else W @ X.T
 
 
 def piecewise_linear_pass(X, y, s, W, b, c, v, *, mean_slope, half_kink, relaxed, free_output):
@@ -39,7 +46,7 @@ def piecewise_linear_pass(X, y, s, W, b, c, v, *, mean_slope, half_kink, relaxed
     Z = products(X, W)
     Z += b
     units = Z[:k]
-    absolute, active = np.abs(units), units >= 0
+    absolute = np.abs(units)
     residual = (h * v) @ absolute
     if q:
         residual += (q * v) @ units
@@ -49,17 +56,19 @@ def piecewise_linear_pass(X, y, s, W, b, c, v, *, mean_slope, half_kink, relaxed
     g_output = (q * (units @ g) + h * (absolute @ g)).astype(np.float64) if free_output else 0.0
     # The row of g itself is there only where it is needed.
     whole = relaxed or q != h
-    D = np.empty((k + whole, len(g)), dtype=Z.dtype)
-    np.multiply(active, g, out=D[:k])
-    if np.count_nonzero(units) < units.size:
-        D[:k][units == 0] /= 2
-    if whole:
-        D[k] = g
-    G, g_bias = (D @ X).astype(np.float64), D.sum(axis=1, dtype=np.float64)
+    D = np.ones_like(Z, shape=(k + whole, len(g)), order="C")
+    D[:k] = units >= 0
+    # A device would have to be waited for to know.
+    if not isinstance(Z, np.ndarray) or absolute.min(initial=1) == 0:
+        np.divide(D[:k], 2, out=D[:k], where=units == 0)
+    g_bias = (D @ g).astype(np.float64)
+    D *= g
+    G = (D @ X).astype(np.float64)
     rest = (q - h) * G[k:], (q - h) * g_bias[k:]
     if whole:
         G[:k], g_bias[:k] = 2 * h * G[:k] + rest[0], 2 * h * g_bias[:k] + rest[1]
     else:
         G, g_bias = 2 * h * G, 2 * h * g_bias
     n_rows = k + relaxed
-    return 0.5 * float(g @ residual), G[:n_rows], g_bias[:n_rows], float(g.sum()), g_output
+    loss, g_c = 0.5 * (g @ residual).astype(np.float64), g.sum().astype(np.float64)
+    return loss, G[:n_rows], g_bias[:n_rows], g_c, g_output

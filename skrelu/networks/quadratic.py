@@ -256,7 +256,7 @@ class QuadraticNetwork:
         if self.model.alpha > 0:
             penalty, g_penalty = self._penalty_terms(theta)
             loss, gradient = loss + penalty, gradient + g_penalty
-        return loss, gradient
+        return float(loss), gradient
 
     def loss(self, theta):
         """Return the objective without penalty; one pass."""
@@ -265,13 +265,14 @@ class QuadraticNetwork:
     def _block_gradient(self, X, y, s, W, b):
         Z, residual = self._forward(X, y, W, b)
         g = s * residual
-        Z[: self.n_hidden] *= g
-        return 0.5 * float(g @ residual), *self._sums(X, Z, g)
+        units = Z[: self.n_hidden]
+        units *= g
+        return 0.5 * np.sum(g * residual, dtype=np.float64), *self._sums(X, Z, g)
 
     def _sums(self, X, G, g):
         """Return the sums of ``G x'`` and G over the rows of a block, the linear part last, in float64; G changes."""
         G[self.n_hidden :] = g
-        return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), float(g.sum())
+        return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), g.sum().astype(np.float64)
 
     def _pull_back(self, G, g_bias, g_c):
         """Return the gradient with respect to theta from the `_sums`."""
@@ -284,7 +285,7 @@ class QuadraticNetwork:
         W, _, _ = self.unpack(theta)
         SW = W @ self.model.penalty_matrix
         beta, _ = self.model.head(theta)
-        S_beta = self.model.linear_alpha * self.model.penalty_matrix @ beta
+        S_beta = self.model.linear_alpha * (self.model.penalty_matrix @ beta)
         value = (self._decay * np.sum(W * SW) + beta @ S_beta) / 2
         return value, self.pack(self._decay * SW, self.model.packed_head(S_beta, 0.0))
 

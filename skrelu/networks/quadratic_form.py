@@ -5,6 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from skrelu.whitening import weighted_gram
+
 GRAM_TOL = 1e-13  # eigenvalues of the Gram matrix below this share of the largest count as zero
 
 
@@ -65,7 +67,7 @@ class QuadraticForm:
         weights = M, to_columns(beta[None])[0].astype(dtype), dtype.type(c)
         loss, G, g, total = self.rows.sum(self._block_moments, dtype.type(target), *weights)
         return (
-            loss,
+            float(loss),
             self.whitening.pull_back(self.whitening.pull_back(G).T),
             self.whitening.pull_back(g[None])[0],
             total,
@@ -78,8 +80,8 @@ class QuadraticForm:
             if M is not None:
                 residual += np.einsum("ij,ij->i", Z @ M, Z)
             g = s[piece] * residual
-            loss, total = loss + 0.5 * float(g @ residual), total + float(g.sum())
-            G, linear = G + ((Z.T * g) @ Z).astype(np.float64), linear + (g @ Z).astype(np.float64)
+            loss, total = loss + 0.5 * (g @ residual).astype(np.float64), total + g.sum().astype(np.float64)
+            G, linear = G + weighted_gram(Z, g).astype(np.float64), linear + (g @ Z).astype(np.float64)
         return loss, G, linear, total
 
     def _pass(self, theta, target):
@@ -129,7 +131,7 @@ class QuadraticForm:
                 step = max(8, 2**22 // self.n_weights)
                 for i in range(0, len(Z), step):
                     z, w = Z[i : i + step], s[piece][i : i + step].astype(np.float64)
-                    ends = [z] * self.model.fit_linear + [np.ones((len(z), 1))] * self.model.fit_intercept
+                    ends = [z] * self.model.fit_linear + [np.ones_like(z[:, :1])] * self.model.fit_intercept
                     features = np.hstack([(z[:, a] * z[:, b] - mean) * scale, *ends])
                     total = total + (features.T * w) @ features
             return (total,)

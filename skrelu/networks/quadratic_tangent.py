@@ -100,14 +100,14 @@ def tangent(model, parts, second, max_weights):
 
 
 def _inputs(X, center, inverse):
-    X = X.toarray() if sparse.issparse(X) else np.asarray(X)
+    X = X.toarray() if sparse.issparse(X) else X
     return (X.astype(np.float64) - center) * inverse
 
 
 def _derivatives(Z, units, output, linear, intercept):
     """Return j(x) of rows z: (n, p)."""
     inner = 2 * (Z @ units.T) * output
-    ends = [Z] * linear + [np.ones((len(Z), 1))] * intercept
+    ends = [Z] * linear + [np.ones_like(Z[:, :1])] * intercept
     return np.hstack([(inner[:, :, None] * Z[:, None, :]).reshape(len(Z), units.size), *ends])
 
 

@@ -48,7 +48,7 @@ class SingleReLU:
         self.center = np.zeros(d, dtype=dtype) if center is None else center
         self.target_scale, self._diagonal = target_scale, diagonal
         self.fit_intercept = fit_intercept
-        square, weight = rows.sum(lambda X, y, s: (float(s @ np.minimum(y / target_scale, 0) ** 2), float(s @ (y < 0))))
+        square, weight = rows.sum(_negative_targets, target_scale)
         self.noise_threshold = 3 * (square / weight) ** 0.5 if weight > 0 else 0.0
         self._floor = square / 2
         self._linear_above, self._smoothing = np.inf, 0.0
@@ -134,14 +134,23 @@ class SingleReLU:
 
         The curvature is the mean derivative of the ReLU: that of the objective along a column of unit scale.
         """
+        value, g, g_b, curvature = self.rows.sum(self._block_gradient, *self._plane(theta))
+        return float(value), self._pull_back(g, g_b), float(curvature)
 
-        def f(X, y, s, w, b):
+    def _block_gradient(self, X, y, s, w, b):
+        """Return loss, sums of ``r x`` and of r, r the weighted derivative, and the mean derivative of the ReLU."""
+        if self._smoothing and self.has_kinks:
             loss, derivative, curvature = self._row_loss(X, y, w, b)
             g = s * derivative
-            return float(s @ loss), g @ X, g.sum(), float(s @ np.minimum(curvature, 1))
-
-        value, g, g_b, curvature = self.rows.sum(f, *self._plane(theta))
-        return value, self._pull_back(g, g_b), curvature
+            sums = (s @ loss).astype(np.float64), g @ X, g.sum()
+            return *sums, (s @ np.minimum(curvature, 1)).astype(np.float64)
+        residual, y, slope = self._slopes(X, y, w, b)
+        residual *= slope
+        residual -= y
+        g = s * residual
+        value = 0.5 * (g @ residual).astype(np.float64)
+        g *= slope
+        return value, g @ X, g.sum(), (s @ slope).astype(np.float64)
 
     def values(self, thetas):
         """Return the objective at each of several parameters (q, size), in one pass."""
@@ -160,10 +169,15 @@ class SingleReLU:
 
         def f(X, y, s, w, b):
             _, _, curvature = self._row_loss(X, y, w, b)
-            H = 0
+            root = np.sqrt(s * curvature)
+            active, H = root > 0, 0
             for rows, XB in column_blocks(X, coefficient_basis):
-                A = jacobian(XB)
-                H = H + A.T @ ((s * curvature)[rows, None] * A)
+                # A device would have to be waited for to know which rows are active.
+                kept = active[rows] if isinstance(active, np.ndarray) else slice(None)
+                A = jacobian(XB[kept])
+                A *= root[rows][kept, None]
+                # The product of a matrix with its own transpose takes half the operations of others.
+                H = H + A.T @ A
             return (H,)
 
         return self.rows.sum(f, *self._plane(theta))[0]
@@ -178,14 +192,22 @@ class SingleReLU:
 
         return self._pull_back(*self.rows.sum(f, *self._plane(theta), *self._plane(direction)))
 
-    def _row_loss(self, X, y, w, b):
-        """Return the loss of each row, its derivative with respect to z / t and the second one (Gauss-Newton)."""
-        z = X @ w + b
+    def _slopes(self, X, y, w, b):
+        """Return z, y / t and the derivative of the ReLU of each row, all arrays of their own."""
+        z = X @ w
+        z += b
         y = y / z.dtype.type(self.target_scale)
-        slope = (np.sign(z) + 1) / 2
         if self._linear_above < np.inf:
             # At z = 0 the left derivative: from theta = 0 the first Newton step sees only the rows that are linear.
-            slope = ((y > self._linear_above) | (z > 0)).astype(z.dtype)
+            return z, y, ((y > self._linear_above) | (z > 0)).astype(z.dtype)
+        slope = np.sign(z)
+        slope += 1
+        slope *= 0.5
+        return z, y, slope
+
+    def _row_loss(self, X, y, w, b):
+        """Return the loss of each row, its derivative with respect to z / t and the second one (Gauss-Newton)."""
+        z, y, slope = self._slopes(X, y, w, b)
         residual = slope * z - y
         loss, derivative, curvature = residual**2 / 2, slope * residual, slope
         if self._smoothing and self.has_kinks:
@@ -205,12 +227,18 @@ class SingleReLU:
             center, scale, n_columns = self.center[support], self.scale[support], len(basis)
 
             def jacobian(XB):
-                A = np.ones((len(XB), n_columns), dtype=XB.dtype)
-                A[:, : len(support)] = (XB - center) / scale
+                A = np.ones_like(XB, shape=(len(XB), n_columns), order="C")
+                np.subtract(XB, center, out=A[:, : len(support)])
+                A[:, : len(support)] /= scale
                 return A
 
-            return support, jacobian
+            return support if len(support) < d else None, jacobian
         B = basis.toarray() if sparse.issparse(basis) else basis
         B_w = B[:d] / self.scale[:, None]
         shift = (B[d] if self.fit_intercept else 0) - self.center @ B_w
         return B_w, lambda XB: XB + shift
+
+
+def _negative_targets(X, y, s, unit):
+    """Return the mean square of the negative y in this unit, and the weight of their rows."""
+    return (s @ np.minimum(y / unit, 0) ** 2).astype(np.float64), (s @ (y < 0)).astype(np.float64)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skrelu.networks.piecewise_linear import products
+from skrelu.networks.two_layer_curvature import ReducedHessian
 from skrelu.networks.units import pseudo_inverse, regular_inverse, unit_values
 
 DEFAULTS: dict = {
@@ -47,6 +48,10 @@ class OutputLayer:
     inverse: np.ndarray
     deviations: np.ndarray
     slopes: np.ndarray
+
+    def cast(self, dtype):
+        """Return the weights (k, n_outputs) and (n_outputs, 1) in a dtype."""
+        return self.coef.astype(dtype), self.intercept.astype(dtype)[:, None]
 
 
 class TwoLayer:
@@ -98,6 +103,7 @@ class TwoLayer:
         self._hidden_unit = 1.0 if p is None else t ** (1 / (p + 1))
         self._output_unit = t if p is None else t / self._hidden_unit**p
         self.shape = (n_hidden, whitening.size + self.fit_intercept)
+        self._latest = np.zeros(0), False, None
 
     def variant(self, n_hidden=None, **options):
         """Return this network with other options, or another number of units."""
@@ -128,14 +134,13 @@ class TwoLayer:
         The normal equations lose digits; their solution is corrected once by that for the residual.
         """
         stacked, layer = self.stacked(theta), self.layer(theta)
-        dtype = self.rows.dtype
 
         def f(X, y, s, W, b, coef, intercept):
             value, residual = self._forward(X, y, W, b, coef, intercept)[1::2]
             g = residual * s
             return (value @ g.T).astype(np.float64), g.sum(axis=1, dtype=np.float64)
 
-        cross, mean = self.rows.sum(f, *stacked, layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None])
+        cross, mean = self.rows.sum(f, *stacked, *layer.cast(self.rows.dtype))
         correction = layer.inverse @ (cross - np.outer(layer.mean, mean)) if self.alpha == 0 else 0.0 * cross
         coef = layer.coef - correction
         intercept = layer.intercept + (correction.T @ layer.mean - mean) * (self.fit_intercept and self.alpha == 0)
@@ -216,9 +221,10 @@ class TwoLayer:
 
     def targets(self, y):
         """Return P'(y - center) / t, a row for each output."""
-        y = y.reshape(len(y), -1).T
-        center = np.broadcast_to(np.asarray(self.center, dtype=y.dtype), len(y))[:, None]
-        targets = (y - center) / y.dtype.type(self.target_scale)
+        # A copy with a row for each output in one piece, as the units have it.
+        targets = y.reshape(len(y), -1).T.copy()
+        targets -= np.asarray(self.center, dtype=y.dtype).reshape(-1, 1)
+        targets /= y.dtype.type(self.target_scale)
         return targets if self.weighting is None else self.weighting.T.astype(y.dtype) @ targets
 
     def _forward(self, X, y, W, b, coef, intercept):
@@ -232,15 +238,29 @@ class TwoLayer:
         return Z, value, derivative, residual
 
     def layer(self, theta, *, slopes=False):
-        """Return the best `OutputLayer` of theta; one pass."""
+        """Return the best `OutputLayer` of theta; one pass, none if it is the latest one."""
+        latest, has_slopes, layer = self._latest
+        if not (np.array_equal(latest, theta) and has_slopes >= slopes):
+            layer = self._fitted_layer(theta, slopes)
+            self._latest = theta.copy(), slopes, layer
+        return layer
 
+    def _fitted_layer(self, theta, slopes):
         def f(X, y, s, W, b):
             Z = products(X, W)
             Z += b
-            value, derivative = unit_values(self.activation, Z, smoothing=self.smoothing)
-            weighted, targets = value * s, self.targets(y)
-            sums = weighted @ value.T, weighted @ targets.T, weighted.sum(axis=1), targets @ s
-            of_slopes = (derivative * s) @ derivative.T if slopes else np.zeros(1)
+            if slopes or self.smoothing:
+                value, derivative = unit_values(self.activation, Z, smoothing=self.smoothing)
+            else:
+                value = self.activation.value(Z)
+            # Products of a matrix with its own transpose take half the operations of others.
+            root, targets = np.sqrt(s), self.targets(y)
+            value, targets = value * root, targets * root
+            sums = value @ value.T, value @ targets.T, value @ root, targets @ root
+            of_slopes = np.zeros(1)
+            if slopes:
+                derivative *= root
+                of_slopes = derivative @ derivative.T
             return tuple(part.astype(np.float64) for part in (*sums, of_slopes))
 
         gram, cross, mean, mean_target, of_slopes = self.rows.sum(f, *self.stacked(theta))
@@ -259,7 +279,7 @@ class TwoLayer:
 
     def value_and_gradient(self, theta):
         """Return the objective and its gradient; two passes."""
-        layer, stacked, dtype = self.layer(theta), self.stacked(theta), self.rows.dtype
+        layer, stacked = self.layer(theta), self.stacked(theta)
 
         def f(X, y, s, W, b, coef, intercept):
             _, _, derivative, residual = self._forward(X, y, W, b, coef, intercept)
@@ -268,8 +288,7 @@ class TwoLayer:
             loss = 0.5 * np.sum(g * residual, dtype=np.float64)
             return loss, (derivative @ X).astype(np.float64), derivative.sum(axis=1, dtype=np.float64)
 
-        output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
-        loss, G, g_bias = self.rows.sum(f, *stacked, *output)
+        loss, G, g_bias = self.rows.sum(f, *stacked, *layer.cast(self.rows.dtype))
         gradient = self._pull_back(G, g_bias)
         if self.alpha > 0:
             decay, g_penalty = self.decays, self._variances(theta)
@@ -306,72 +325,18 @@ class TwoLayer:
         return lambda q: (inverse @ q.reshape(self.shape)).ravel()
 
     def curvature_product(self, theta):
-        """Return the function ``d -> H d``, two passes each, H the Hessian of the objective away from kinks.
-
-        A change of the hidden layer moves the best output layer, too: the first pass tells how, and H is the Schur
-        complement of the Hessian in both layers.
-
-        Along the lengths of units, where these are free, H would be singular: there it is given the curvature |u_j|^2,
-        lest rounding gather.
-        """
-        stacked, layer, dtype = self.stacked(theta), self.layer(theta), self.rows.dtype
-        output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
-        eps, kink = self.smoothing, 0.0 if self.gauss_newton else self.activation.kink
-        bend = None if self.gauss_newton else self.activation.second_derivative
-
-        def moved_output(X, y, s, W, b, coef, intercept, dW, db):
-            _, value, derivative, residual = self._forward(X, y, W, b, coef, intercept)
-            derivative *= (products(X, dW) + db) * s
-            change = coef.T @ derivative
-            cross = value @ change.T
-            if not self.gauss_newton:
-                cross += derivative @ residual.T
-            return cross.astype(np.float64), change.sum(axis=1, dtype=np.float64)
-
-        def f(X, y, s, W, b, coef, intercept, dW, db, dcoef, dintercept):
-            Z, value, derivative, residual = self._forward(X, y, W, b, coef, intercept)
-            dZ = products(X, dW)
-            dZ += db
-            change = coef.T @ (derivative * dZ)
-            change += dcoef.T @ value
-            change += dintercept
-            g, r = coef @ (change * s), residual * s
-            if not self.gauss_newton:
-                g += dcoef @ r
-            g *= derivative
-            if eps and kink:
-                g += np.where(np.abs(Z) < eps / 2, kink / eps, 0) * (coef @ r) * dZ
-            if bend is not None:
-                g += (coef @ r) * bend(Z) * dZ
-            return (g @ X).astype(np.float64), g.sum(axis=1, dtype=np.float64)
-
-        def product(direction):
-            moved = self.stacked(self._at_fixed_lengths(theta, direction))
-            cross, shift = self.rows.sum(moved_output, *stacked, *output, *moved)
-            shift = shift * self.fit_intercept
-            dcoef = -layer.inverse @ (cross - np.outer(layer.mean, shift))
-            dintercept = -shift - layer.mean @ dcoef
-            change = dcoef.astype(dtype), dintercept.astype(dtype)[:, None]
-            result = self._pull_back(*self.rows.sum(f, *stacked, *output, *moved, *change))
-            if self.alpha > 0:
-                result += self.decays[0] * self._variances(direction)
-            result = self._at_fixed_lengths(theta, result)
-            if self._free_lengths:
-                result += self._along_lengths(theta, direction, np.sum(layer.coef**2, axis=1))
-            return result
-
-        return product
+        """Return the function ``d -> H d``, H the Hessian of the objective away from kinks (`ReducedHessian`)."""
+        return ReducedHessian(self, theta)
 
     def residual_covariance(self, theta):
         """Return the second moments (n_outputs, n_outputs) of the residuals; two passes."""
-        layer, dtype = self.layer(theta), self.rows.dtype
+        layer = self.layer(theta)
 
         def f(X, y, s, W, b, coef, intercept):
             residual = self._forward(X, y, W, b, coef, intercept)[-1].astype(np.float64)
             return ((residual * s) @ residual.T,)
 
-        output = layer.coef.astype(dtype), layer.intercept.astype(dtype)[:, None]
-        return self.rows.sum(f, *self.stacked(theta), *output)[0]
+        return self.rows.sum(f, *self.stacked(theta), *layer.cast(self.rows.dtype))[0]
 
     def loss(self, theta):
         """Return the objective without its penalty; two passes."""

@@ -183,13 +183,13 @@ def path_network(network):
 def is_constant(network):
     """Whether y is, to rounding, its mean, or zero without intercept; two passes."""
     mean = target_mean(network)
-    (deviation,) = network.rows.sum(lambda X, y, s: (float(s @ np.abs(y - y.dtype.type(mean))),))
+    (deviation,) = network.rows.sum(lambda X, y, s: ((s @ np.abs(y - y.dtype.type(mean))).astype(np.float64),))
     return deviation <= 16 * float(np.finfo(network.rows.dtype).eps) * abs(mean)
 
 
 def target_mean(network):
     """Return the mean of y, 0 without intercept."""
-    return network.rows.sum(lambda X, y, s: (float(s @ y),))[0] if network.fit_intercept else 0.0
+    return network.rows.sum(lambda X, y, s: ((s @ y).astype(np.float64),))[0] if network.fit_intercept else 0.0
 
 
 def decay_in_user_units(network, relative):

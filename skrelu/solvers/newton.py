@@ -8,7 +8,7 @@ from skrelu.solvers.loop import Iterate
 
 MAX_CG = 250  # conjugate gradient steps of one Newton step, a pass each; at most twice the number of weights
 HALVINGS = 20
-ROUNDING = 1e-14  # of the objective, relatively: changes below may be noise
+ROUNDING = 45  # eps of the objective: changes below may be noise
 
 
 def newton_cg(network, theta):
@@ -25,12 +25,13 @@ def newton_cg(network, theta):
     theta : ndarray
     """
     value, gradient = network.value_and_gradient(theta)
+    rounding = ROUNDING * float(np.finfo(network.rows.dtype).eps)
     for _ in count():
         metric = network.metric(theta)
         size = float(max(gradient @ metric(gradient), 0.0) ** 0.5)
         step = conjugate_gradients(network.curvature_product(theta), gradient, metric, tol=min(0.1, size))
         slope, length = float(gradient @ step), 1.0
-        if slope <= ROUNDING * value:
+        if slope <= rounding * value:
             # Values no longer tell which point is better, gradients do.
             trial = theta - step
             new_value, new_gradient = network.value_and_gradient(trial)

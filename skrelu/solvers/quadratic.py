@@ -189,7 +189,7 @@ def low_rank(network, descent, rng, *, n_starts, begin, **options):
         max_iter, of each start; watch and verbose, of the loop.
     """
     n_hidden = network.n_hidden
-    (mean,) = network.rows.sum(lambda X, y, s: (float(s @ y),))
+    (mean,) = network.rows.sum(lambda X, y, s: ((s @ y).astype(np.float64),))
     first = network, descent.followed_by(until_stalled(), network, **options)
 
     def further(attempt, network, rival):

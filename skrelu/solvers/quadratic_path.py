@@ -86,9 +86,11 @@ class Path:
         """Return (network, theta) of a solution, or of the largest units of its M."""
         return network_of(self.at(self.alphas[place]), self.parts[place], n_units or self.n_units)
 
-    def told(self):
-        """Return the weight decays and their criterion."""
-        return (self.alphas, self.criterion) if self.alphas else ([0.0], [self._criterion(0.0, self.unpenalised)])
+    def told(self, moments):
+        """Return the weight decays and their criterion; moments are those of the solution chosen."""
+        if self.alphas:
+            return self.alphas, self.criterion
+        return [0.0], [self._criterion(0.0, self.unpenalised, moments)]
 
     def least_squares(self):
         """Set `unpenalised` to the solution without limits; return whether its residual is nearly zero, or not known.
@@ -150,9 +152,9 @@ class Path:
         self.parts.append(parts)
         self.criterion.append(self._criterion(alpha, parts))
 
-    def _criterion(self, alpha, parts):
+    def _criterion(self, alpha, parts, moments=None):
         unit = self.model.target_scale
-        return criterion(self.at(alpha), parts) * unit * unit
+        return criterion(self.at(alpha), parts, moments) * unit * unit
 
 
 def _number_present(M):
@@ -187,17 +189,17 @@ def network_of(model, parts, n_units):
     return network.factored(theta, len(values) if n_units is None else n_units)
 
 
-def criterion(model, parts):
-    """Return the larger of generalised and of leave-one-out cross-validation, y in units of t; three passes.
+def criterion(model, parts, moments=None):
+    """Return the larger of generalised and of leave-one-out cross-validation, y in units of t; at most three passes.
 
     The second, to first order, is ``sum_i s_i (r_i / (1 - g h_i))^2`` with the leverages ``h_i = j(x_i)' H^-1 j(x_i) /
     n``, each copy of a row left out by itself, g = `INFLATION` as in `generalised_cross_validation`, and 1 - g h_i at
     least `LEAST_SHARE`. It sees what the mean does not: squares of outlying columns, fitted by the rows that have them.
     It is left out where it would cost more than `LEVERAGE_COST`. A residual that is zero to rounding is taken as it is.
-    Where anything overflows the criterion is infinite.
+    Where anything overflows the criterion is infinite. `moments` are those of `QuadraticForm`, if they are known.
     """
     n, rank = model.rows.weight_sum, model.whitening.rank
-    loss, second, _, _ = QuadraticForm(model).moments(*parts)
+    loss, second, _, _ = QuadraticForm(model).moments(*parts) if moments is None else moments
     if model.is_lowest(loss):
         return 2 * loss
     told = tangent(model, parts, second, PATH_WEIGHTS) if np.isfinite(loss) else None
@@ -213,7 +215,7 @@ def criterion(model, parts):
         for piece, Z in model.whitening.whitened(X):
             residual = np.einsum("ij,ij->i", Z @ M, Z) + Z @ beta + c - y[piece] / model.target_scale
             share = np.maximum(1 - INFLATION / n * told.variances(X[piece]), LEAST_SHARE)
-            total += float(np.sum(s[piece] * (residual / share) ** 2, dtype=np.float64))
+            total = total + np.sum(s[piece] * (residual / share) ** 2, dtype=np.float64)
         return (total,)
 
     return float(np.nan_to_num(np.maximum(value, model.rows.sum(f)[0]), nan=np.inf, posinf=np.inf))

@@ -227,7 +227,8 @@ def _to_zero(network, descent, *, max_iter, **options):
             break
         budget = min(max_iter, len(trial.loss_curve) + length)
         trial = trial.followed_by(method, network, max_iter=budget, **options)
-    return trial if trial.objective < SMOOTHED_OBJECTIVE or trial.interrupted else descent
+    found = trial.objective < max(SMOOTHED_OBJECTIVE, network.lowest)
+    return trial if found or trial.interrupted else descent
 
 
 def determined(network, theta):
