@@ -23,6 +23,7 @@ from measure import machine, say
 from memory import memory
 from out_of_memory import out_of_memory
 from passes import network_passes, passes, quadratic_passes, two_layer_passes
+from precision import precision
 from race import race
 from race_picture import draw, traces
 from report import curves, plot, show
@@ -49,6 +50,7 @@ BLOCKS = {
     "race": race,
     "growth": growth,
     "dask": out_of_memory,
+    "precision": precision,
     "device": device,
     "tables": real_tables.real_tables,
 }

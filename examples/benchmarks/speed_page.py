@@ -19,6 +19,11 @@ def write(records, machine, options, path):
     if fits:
         titles = ["problem", "ours, s", "fastest peer to 1e-6", "ours / it", "told more", "MLPRegressor to 1e-2"]
         text += _list_table("Time of a success, restarts included", titles, (30, 10, 24, 16, 14, 16), _settings(fits))
+    single = [r for r in records if r["block"] == "precision"]
+    if single:
+        titles = ["problem", "error, float64", "error, float32", "time, float64 / float32"]
+        cells = [[r["problem"], f"{r['double']:.0e}", f"{r['single']:.0e}", f"{r['ratio']:.1f}"] for r in single]
+        text += _list_table("Single precision", titles, (43, 18, 18, 21), cells)
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if name != "skrelu")
     text += (
         f"Machine: {machine['cpu']}, {machine['cpus']} cores that others share, {options.threads} thread; "
