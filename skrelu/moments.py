@@ -1,7 +1,7 @@
 """Hermite moments ``E[y He_m(x)]`` of weighted data, m = 1 to 4, by control variates, in the space of the units."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
@@ -61,6 +61,44 @@ class HermiteMoments:
         norm = np.linalg.norm(U, axis=1, keepdims=True)
         return U / np.where(norm > 0, norm, 1)
 
+    @cached_property
+    def _higher(self):
+        """Fourth and third moment side by side, rows by how often their pairs stand in a symmetric matrix.
+
+        The third is symmetric here, as its estimate by pairs is not: the same along every vector, and three times its
+        contraction with two vectors is the gradient.
+        """
+        k = len(self.first)
+        (a, b), places = pairs(k), _places(k)
+        c = np.arange(k)
+        third = self.third[places[a, b]] + self.third[places[b[:, None], c], a[:, None]]
+        third += self.third[places[a[:, None], c], b[:, None]]
+        return np.where(a == b, 1.0, 2.0)[:, None] * np.hstack([self.fourth, third / 3])
+
+    def contracted(self, U):
+        """Return ``M_m(u, ..., u, .)``, the moments contracted with unit vectors but for one index.
+
+        Parameters
+        ----------
+        U : ndarray of shape (n_vectors, n_directions)
+
+        Returns
+        -------
+        ndarray of shape (4, n_vectors, n_directions)
+            The inner products with u are the moments along u, and m times them their gradients in u.
+        """
+        k = U.shape[1]
+        a, b = pairs(k)
+        products = U.take(a, axis=1)
+        products *= U.take(b, axis=1)
+        higher = products @ self._higher
+        found = np.empty((4, *U.shape))
+        found[0] = self.first
+        np.matmul(U, self.second, out=found[1])
+        found[2] = higher[:, len(a) :]
+        np.matmul(higher.take(_places(k), axis=1), U[:, :, None], out=found[3, :, :, None])
+        return found
+
     def along(self, U):
         """Return the moments along unit vectors, ``M_m(u, ..., u)`` (4, n_vectors), and their gradients in u.
 
@@ -73,23 +111,8 @@ class HermiteMoments:
         values : ndarray of shape (4, n_vectors)
         gradients : ndarray of shape (4, n_vectors, n_directions)
         """
-        a, b = pairs(U.shape[1])
-        products = U[:, a]
-        products *= U[:, b]
-        products *= _multiplicities(U.shape[1])
-        second = U @ self.second
-        along_third, along_fourth = _square(U @ self.third.T, U), _square(products @ self.fourth, U)
-        values, gradients = np.empty((4, len(U))), np.empty((4, *U.shape))
-        values[0] = U @ self.first
-        for value, along in zip(values[1:], (second, along_third, along_fourth), strict=True):
-            np.einsum("ij,ij->i", along, U, out=value)
-        gradients[0] = self.first
-        np.multiply(second, 2, out=gradients[1])
-        np.matmul(products, self.third, out=gradients[2])
-        along_third *= 2
-        gradients[2] += along_third
-        np.multiply(along_fourth, 4, out=gradients[3])
-        return values, gradients
+        found = self.contracted(U)
+        return np.einsum("mjd,jd->mj", found, U), np.arange(1.0, 5.0)[:, None, None] * found
 
 
 @lru_cache(maxsize=64)
@@ -99,24 +122,12 @@ def pairs(k):
 
 
 @lru_cache(maxsize=64)
-def _multiplicities(k):
-    """Return how often each pair stands in a symmetric matrix: once or twice."""
-    a, b = pairs(k)
-    return np.where(a == b, 1.0, 2.0)
-
-
-@lru_cache(maxsize=64)
 def _places(k):
     """Return, as a symmetric matrix, the place of each pair of coordinates among the pairs."""
     a, b = pairs(k)
     places = np.empty((k, k), dtype=np.intp)
     places[a, b] = places[b, a] = np.arange(len(a))
     return places
-
-
-def _square(packed, U):
-    """Return ``A_j u_j`` for symmetric matrices A_j given by their pairs (n_vectors, n_pairs)."""
-    return (packed.take(_places(U.shape[1]), axis=1) @ U[:, :, None])[:, :, 0]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ class OutputMoments:
     second: np.ndarray
 
 
+def output_mean(rows):
+    """Return the weighted mean (n_outputs,) of y."""
+    return rows.sum(lambda X, y, s: (s @ y.reshape(len(y), -1),))[0]
+
+
 def output_moments(rows, whitening, n_directions=None):
     """Return the `OutputMoments` of y.
 
@@ -74,7 +79,7 @@ def output_moments(rows, whitening, n_directions=None):
     fluctuation, in about one of twenty samples.
     """
     n, size, eps = max(rows.weight_sum, 1.0), whitening.size, float(np.finfo(rows.dtype).eps)
-    (mean,) = rows.sum(lambda X, y, s: (s @ y.reshape(len(y), -1),))
+    mean = output_mean(rows)
     targets = _Targets(mean, rows.target_scale(mean))
     linear, rest, covariance = rows.sum(_linear_moments, targets)
     linear = whitening.pull_back(linear - np.outer(rest, whitening.center)).T

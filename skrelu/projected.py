@@ -290,7 +290,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         self.n_iter_, self.converged_, self.stop_reason_ = result.n_iter, result.converged, result.stop_reason
         unit = objective.target_scale
         self.loss_curve_ = [value * unit * unit for value in result.loss_curve]
-        plain = SingleReLU(rows, target_scale=unit, fit_intercept=self.fit_intercept)
+        plain = objective.in_columns()
         loss, gradient, _ = plain.value_and_gradient(plain.parameters(self.coef_, b))
         self.loss_, g = loss * unit * unit, gradient[: rows.n_features] * unit
         if not (np.isfinite(self.loss_) and np.isfinite(g @ g)):

@@ -1,5 +1,8 @@
 """Starts: the weights before any descent, in the user's units."""
 
+from dataclasses import replace
+from itertools import islice
+
 import numpy as np
 from sklearn.utils import check_array
 
@@ -8,8 +11,13 @@ from skrelu.joint_diagonalisation import jointly_diagonalised
 from skrelu.networks.quadratic import QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.networks.weights import Weights, typical_sizes
-from skrelu.tensors import fit_moments
+from skrelu.solvers.quasi_newton import quasi_newton
+from skrelu.tensors import MomentFit, power_directions
 
+RANDOM_STARTS = 4  # of the fit of moments, besides that of the power iteration
+MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
+TOL = 1e-8  # of the fit of moments, see `minimised`: below the noise by enough for rounding to change no start
+MAX_ITER = 1000  # of it
 BIASES = 2.0  # largest, relative to the length of the unit, that the moments of several outputs tell
 SMALL = 0.1  # size of small units, relative to the root mean square of y
 SMALLEST_OUTPUT = 1e-3  # of the largest, of the least squares output weights of a user's units
@@ -54,6 +62,90 @@ def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negati
         return Weights(unit * columns, np.zeros(n_units), output_unit * v, 0.0)
     b = b - columns @ whitening.center
     return Weights(unit * columns, unit * b, output_unit * v, rows.target_scale() * float(c))
+
+
+def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None):
+    """Return (W, b, v): units whose moments are nearest to those of the data.
+
+    `MomentFit` from the local maxima of the fourth moment (`power_directions`), of the third where the activation is
+    odd but for a constant. Where these are fewer than the units, the others start in random directions, and, if the
+    activation is homogeneous, the best of several such fits is kept, until two agree: for others descent does not need
+    it.
+
+    Parameters
+    ----------
+    moments : HermiteMoments
+    activation : Activation
+    n_units : int
+    rng : RandomState
+    n_negative : int, optional
+        Number of units with v_j = -1 if the activation is homogeneous; None: the number of negative eigenvalues of the
+        second moment. Other activations have any v_j, positive ones for 0.
+    bias : ndarray of shape (n_directions,), optional
+        See `MomentFit`.
+
+    Returns
+    -------
+    W : ndarray of shape (n_units, n_directions)
+        In the space of the moments.
+    b : ndarray of shape (n_units,)
+    v : ndarray of shape (n_units,)
+    """
+    homogeneous, relaxes = activation.homogeneity is not None, activation.odd_slope is not None
+    positive = n_negative == 0 and not homogeneous
+    if n_negative is None:
+        n_negative = int(np.sum(np.linalg.eigvalsh(moments.second) < 0))
+    size, output_size = typical_sizes(activation, n_units)
+    best, lowest = (np.inf,), np.inf
+    maxima = power_directions(moments, rng, 4 if activation.even_constant is None else 3)[:n_units]
+    for attempt in range(1 + RANDOM_STARTS if homogeneous and len(maxima) < n_units else 1):
+        found = maxima if attempt % 2 == 0 else maxima[:0]
+        U = np.vstack([found, moments.random_directions(n_units - len(found), rng)])
+        W, b = size * U, np.zeros(n_units)
+        if homogeneous:
+            fit = MomentFit(moments, activation, _signs(moments, U, n_negative), size, bias)
+        else:
+            fit = MomentFit(moments, activation, np.ones(n_units), size, bias, relaxes, output_size, positive)
+            fit = replace(fit, output=fit.best_output(W, b))
+        if relaxes:
+            value, W, b, v = minimised(replace(fit, relaxed=True), W, b)
+            margin = MARGIN * abs(value) + TOL / moments.n
+            if abs(value - lowest) <= margin:
+                break
+            lowest = min(lowest, value)
+            fit = replace(fit, output=v, relaxed=False)
+            W, b = fit.oriented(W, b)
+        candidate = minimised(fit, W, b)
+        if candidate[0] < best[0] - MARGIN * abs(candidate[0]):
+            best = candidate
+    return best[1:]
+
+
+def minimised(fit, W, b):
+    """Return (J, W, b, v) at the minimum found from a start, to a small part of the sampling noise of the moments.
+
+    n J is a negative logarithm of a likelihood: what lowers it by less than about `TOL` is lost in their noise.
+
+    Parameters
+    ----------
+    fit : MomentFit
+    W : ndarray of shape (n_units, n_directions)
+    b : ndarray of shape (n_units,)
+    """
+    theta = fit.pack(W, b, fit.output)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for step in islice(quasi_newton(fit, theta), MAX_ITER):
+            if step.criterion**2 * fit.moments.n <= TOL:
+                break
+    return step.objective, *fit.unpack(step.parameters)
+
+
+def _signs(moments, U, n_negative):
+    """Return output signs, negative where the second moment is explained by the smallest weights ``a u u'``."""
+    weights = np.linalg.lstsq((U @ U.T) ** 2, moments.along(U)[0][1], rcond=None)[0]
+    v = np.ones(len(U))
+    v[np.argsort(weights, kind="stable")[:n_negative]] = -1
+    return v
 
 
 def random_start(rows, whitening, activation, n_units, n_negative, rng, *, fit_intercept=True):

@@ -14,7 +14,7 @@ from skrelu.networks.given_output import GivenOutput
 from skrelu.networks.two_layer import TwoLayer
 from skrelu.networks.units import rectified
 from skrelu.one_hidden_layer import OneHiddenLayerNet
-from skrelu.output_moments import output_moments
+from skrelu.output_moments import output_mean, output_moments
 from skrelu.prediction_errors import predictive_distribution
 from skrelu.solvers import outliers, two_layer, two_layer_path
 from skrelu.solvers.descent import Descent, papers_descent, until_stalled
@@ -43,7 +43,9 @@ class TwoLayerFit(NetworkRegressor):
             if found.interrupted:
                 return self._store(rows, whitening(rows, centered=True), found.network, found)
         centered = whitening(rows, centered=True)
-        moments = output_moments(rows, centered, None if self.n_hidden == "auto" else self.n_hidden)
+        moments, n_directions = None, None if self.n_hidden == "auto" else self.n_hidden
+        if rows.n_outputs > 1:
+            moments = output_moments(rows, centered, n_directions)
         hidden, bias, before = self._start(rows, activation, centered, moments, rng, tasks)
         if self._is_gd:
             coordinates, options = unwhitened(centered), {"gauss_newton": True}
@@ -93,7 +95,8 @@ class TwoLayerFit(NetworkRegressor):
         return *two_layer_start(centered, moments, activation, k, rng, fit_intercept=self.fit_intercept), None
 
     def _network(self, rows, activation, coordinates, moments, n_hidden, **options):
-        center = moments.mean if self.fit_intercept else np.zeros_like(moments.mean)
+        mean, rank = (output_mean(rows), 1) if moments is None else (moments.mean, moments.output_rank)
+        center = mean if self.fit_intercept else np.zeros_like(mean)
         return TwoLayer(
             rows,
             activation,
@@ -102,7 +105,7 @@ class TwoLayerFit(NetworkRegressor):
             fit_intercept=self.fit_intercept,
             center=center,
             target_scale=rows.target_scale(center),
-            output_rank=max(moments.output_rank, 1),
+            output_rank=max(rank, 1),
             **options,
         )
 
@@ -133,7 +136,7 @@ class TwoLayerFit(NetworkRegressor):
     def _descend(self, network, moments, theta, before, rng, tasks, choose):
         """Return (network, descent) of the default solver; `before` is the fit that theta comes from, if any."""
         options = {"max_iter": self.max_iter, "verbose": self.verbose}
-        weighting, descent = moments.weighting, Descent(theta)
+        descent = Descent(theta)
         begin = partial(tasks.proceed, "start", partial(self._attributes, network, theta))
         tasks.begin("start")
         try:
@@ -144,6 +147,7 @@ class TwoLayerFit(NetworkRegressor):
                 else:
                     descent = descent.followed_by(until_stalled(), network, **options)
             else:
+                weighting = moments.weighting
                 if network.n_hidden <= moments.output_rank:
                     descent = two_layer.exact(network, descent, moments.covariance)
                 descent = two_layer.refined(network, weighting, descent, **options)

@@ -130,6 +130,24 @@ def test_second_derivative_is_that_of_the_derivative(activation):
     assert second(z.astype(np.float32)).dtype == np.float32
 
 
+@every_activation
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_value_and_derivative_are_those_apart(activation, dtype):
+    z = np.append(np.linspace(-30, 30, 1001), [0.0, -0.0, 1e-30, -1e-30]).astype(dtype)
+    value, derivative = activation.value_and_derivative(z)
+    eps = np.finfo(dtype).eps
+    assert value.dtype == derivative.dtype == dtype
+    # Near its zeros a derivative is a difference of terms of order one.
+    for together, apart, atol in ((value, activation.value, 0.0), (derivative, activation.derivative, eps)):
+        np.testing.assert_allclose(together, apart(z), rtol=8 * eps, atol=atol)
+
+
+def test_a_custom_pair_of_value_and_derivative_is_used():
+    cubic = Activation(lambda z: z**3, lambda z: 3 * z**2, together=lambda z: (z + 1, z + 2))
+    assert cubic.value_and_derivative(1.0) == (2.0, 3.0)
+    assert Activation(cubic.value, cubic.derivative).value_and_derivative(2.0) == (8.0, 12.0)
+
+
 # coefficients
 
 

@@ -7,7 +7,7 @@ from scipy import sparse
 from skrelu import joint_diagonalisation, output_moments
 from skrelu.activations import Activation, relu, softplus, squared_relu
 from skrelu.datasets import make_two_layer_relu
-from skrelu.joint_diagonalisation import _coefficients, _misfit, jointly_diagonalised
+from skrelu.joint_diagonalisation import _along, _coefficients, _misfit, _slices, jointly_diagonalised
 from skrelu.metrics import recovery_error
 from skrelu.output_moments import FLOOR, RANK_EPS
 from skrelu.rows import Rows
@@ -410,7 +410,7 @@ def test_misfit_and_its_gradient():
         v = v / np.linalg.norm(v, axis=1, keepdims=True)
         columns = np.einsum("jk,jl->klj", v, v).reshape(16, -1)
         u, *_ = np.linalg.lstsq(columns, T.reshape(3, 16).T, rcond=None)
-        np.testing.assert_allclose(_coefficients(T, v)[0], u, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(_coefficients(v @ v.T, _along(_slices(T, v), v)), u, rtol=1e-6, atol=1e-9)
         rest = np.sum((columns @ u - T.reshape(3, 16).T) ** 2)
         assert value == pytest.approx((rest - np.sum(T**2)) / 2, rel=1e-9)
         h = 1e-6
@@ -476,30 +476,56 @@ def test_the_same_draws_give_the_same_terms():
     np.testing.assert_array_equal(one[1], same[1])
 
 
+class Spy:
+    """`minimize` of the joint fit, what it started from and came to."""
+
+    def __init__(self, monkeypatch):
+        self.starts, self.fits, self.minimize = [], [], joint_diagonalisation.minimize
+        monkeypatch.setattr(joint_diagonalisation, "minimize", self)
+
+    def __call__(self, f, start, **options):
+        self.starts.append(start)
+        self.fits.append(self.minimize(f, start, **options))
+        return self.fits[-1]
+
+
 def test_further_starts_follow_only_where_maxima_are_missing(monkeypatch):
-    """And one of them wins only if it is better by more than `MARGIN`."""
-    starts, fits, minimize = [], [], joint_diagonalisation.minimize
-
-    def spy(f, start, **options):
-        starts.append(start)
-        fits.append(minimize(f, start, **options))
-        return fits[-1]
-
-    monkeypatch.setattr(joint_diagonalisation, "minimize", spy)
+    spy = Spy(monkeypatch)
     diagonalised(tensor_of(np.eye(5), np.eye(5)), 5)
-    assert len(fits) == 1
-    del fits[:], starts[:]
+    assert len(spy.fits) == 1
+    # Fewer maxima than terms, and no two fits that agree.
+    monkeypatch.setattr(joint_diagonalisation, "MARGIN", -1.0)
+    spy = Spy(monkeypatch)
     T = tensor_of(*terms(1, 3, 3, 3))
     found, _ = diagonalised(T, 7)
-    assert len(fits) == 1 + joint_diagonalisation.RANDOM_STARTS
+    assert len(spy.fits) == 1 + joint_diagonalisation.RANDOM_STARTS
     # By turns with the maxima, and with random directions alone.
     k = len(joint_diagonalisation._power_directions(T / np.linalg.norm(T), 7, np.eye(3), np.random.RandomState(0)))
-    first, second, third = (np.reshape(start, (7, 3))[:k] for start in starts[:3])
+    first, second, third = (np.reshape(start, (7, 3))[:k] for start in spy.starts[:3])
     np.testing.assert_allclose(third, first, atol=1e-12)
     assert np.abs(second - first).max() > 0.01
-    best = min(fit.fun for fit in fits)
-    chosen = next(fit for fit in fits if fit.fun <= best + joint_diagonalisation.MARGIN * abs(best))
-    np.testing.assert_array_equal(found, joint_diagonalisation._unit(chosen.x.reshape(7, -1)))
+    best = min(spy.fits, key=lambda fit: fit.fun)
+    np.testing.assert_array_equal(found, joint_diagonalisation._unit(best.x.reshape(7, -1)))
+
+
+def test_a_start_that_agrees_with_the_best_before_ends_the_search(monkeypatch):
+    numbers = []
+    for seed in range(12):
+        E = np.random.default_rng(seed).standard_normal((4, 6, 6))
+        spy = Spy(monkeypatch)
+        found, _ = diagonalised(tensor_of(*terms(seed, 6, 4)) + 0.1 * (E + E.transpose(0, 2, 1)), 6, seed)
+        monkeypatch.undo()
+        values = [fit.fun for fit in spy.fits]
+        agree = [abs(b - min(values[:i])) <= 1e-6 * abs(min(values[:i])) for i, b in enumerate(values) if i]
+        assert not any(agree[:-1])
+        numbers.append((len(values), bool(agree and agree[-1])))
+        # The earlier of the two is kept.
+        kept = spy.fits[int(np.argmin(values[: -1 if numbers[-1][1] else None]))]
+        np.testing.assert_array_equal(found, joint_diagonalisation._unit(kept.x.reshape(6, -1)))
+    searches = [number for number in numbers if number[0] > 1]
+    assert all(agreed or n == 1 + joint_diagonalisation.RANDOM_STARTS for n, agreed in searches)
+    assert sum(agreed for _, agreed in searches) >= 3
+    assert max(n for n, agreed in searches if agreed) > 2
 
 
 # The start.

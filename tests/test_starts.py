@@ -10,8 +10,8 @@ from skrelu.datasets import make_one_hidden_layer
 from skrelu.metrics import recovery_error
 from skrelu.moments import hermite_moments
 from skrelu.rows import Rows
-from skrelu.starts import SMALLEST_OUTPUT, given_start, random_start, tensor_start
-from skrelu.tensors import MomentFit, fit_moments
+from skrelu.starts import SMALLEST_OUTPUT, fit_moments, given_start, minimised, random_start, tensor_start
+from skrelu.tensors import MomentFit
 from skrelu.whitening import whitening
 
 
@@ -184,9 +184,9 @@ def test_fit_of_moments_ends_where_it_does_from_the_planted_units(output_weights
         coordinates = whitening(rows, centered=True)
         moments = hermite_moments(rows, coordinates, 5)
         W, b, v = fit_moments(moments, relu, 5, np.random.RandomState(seed))
-        best = MomentFit(moments, relu, teacher.output_coef_, (3 / 5) ** 0.5, None).minimise(
-            coordinates.to_white(teacher.hidden_coef_) @ moments.basis / rows.target_scale(), np.zeros(5)
-        )[0]
+        fit = MomentFit(moments, relu, teacher.output_coef_, (3 / 5) ** 0.5, None)
+        planted_units = coordinates.to_white(teacher.hidden_coef_) @ moments.basis / rows.target_scale()
+        best = minimised(fit, planted_units, np.zeros(5))[0]
         found = MomentFit(moments, relu, v, (3 / 5) ** 0.5, None)
         value = found.value_and_gradient(np.column_stack([W, b]).ravel())[0]
         assert value <= best + 1e-6 * abs(best)

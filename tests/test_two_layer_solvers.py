@@ -335,6 +335,64 @@ def test_to_zero_gives_back_the_descent_where_no_zero_is_near():
     assert two_layer._to_zero(network, far, max_iter=1000) is far
 
 
+def test_to_zero_takes_exact_steps_where_outputs_are_enough(monkeypatch):
+    taken = []
+    monkeypatch.setattr(two_layer, "exact", lambda *args, exact=two_layer.exact: taken.append(args) or exact(*args))
+    for m, exact_alone in ((4, True), (2, False)):
+        X, y, teacher = planted(0, m=m)
+        network, *_ = network_of(X, y, 3)
+        theta = truth_of(network, teacher) + 1e-5 * random_point(network)
+        found = two_layer._to_zero(network, Descent(theta).moved(network, theta), max_iter=1000)
+        assert network.is_lowest(found.objective)
+        assert error_of(network, found.theta, teacher) < 1e-11
+        assert bool(taken) == exact_alone
+        assert (len(found.loss_curve) <= two_layer.EXACT_STEPS) == exact_alone
+        taken.clear()
+
+
+def reduced_rank(network, X, theta):
+    """Rank of the derivatives of all outputs of all rows in both layers."""
+    W, b = network.hidden(theta)
+    Z = X @ W.T + b
+    units, slopes = np.maximum(Z, 0), (Z > 0).astype(float)
+    coef = network.layer(theta).coef
+    inputs = np.column_stack([X - X.mean(axis=0), np.ones(len(X))])
+    hidden = np.einsum("nj,nd,jo->nojd", slopes, inputs, coef).reshape(len(X) * coef.shape[1], -1)
+    output = np.kron(np.column_stack([units, np.ones(len(X))]), np.eye(coef.shape[1]))
+    derivatives = np.hstack([hidden, output])
+    return np.linalg.matrix_rank(derivatives, tol=1e-9 * np.linalg.norm(derivatives))
+
+
+@pytest.mark.parametrize("n", [40, 60, 90, 600])
+def test_determined_one_by_one_is_the_rank_of_all_derivatives(n):
+    """With few rows it need not be; it is never said to be where it is not, nor of dependent outputs."""
+    k, d, m, verdicts = 3, 8, 4, []
+    for seed in range(6):
+        X, y, teacher = planted(seed, n)
+        network, *_ = network_of(X, y, k)
+        theta = normalised(network, truth_of(network, teacher))
+        # Of each unit the length is free.
+        full = reduced_rank(network, X, theta) == k * (d + 1) + (k + 1) * m - k
+        one_by_one = two_layer._determined_one_by_one(network, theta)
+        assert full or not one_by_one
+        assert two_layer.determined(network, theta) or not one_by_one
+        verdicts.append(one_by_one)
+        network, *_ = network_of(X, y[:, :2], k)
+        assert not two_layer._determined_one_by_one(network, theta)
+    assert all(verdicts) or n < 600
+
+
+def test_nothing_is_determined_where_a_unit_sees_too_few_rows():
+    X, _, teacher = planted(0)
+    active = np.flatnonzero(X @ teacher.hidden_coef_[0] > 0)
+    kept = np.setdiff1d(np.arange(len(X)), active[7:])
+    for rows, expected in ((kept, False), (np.arange(len(X)), True)):
+        network, *_ = network_of(X[rows], teacher.predict(X[rows]), 3)
+        theta = truth_of(network, teacher)
+        assert two_layer._determined_one_by_one(network, normalised(network, theta)) == expected
+        assert two_layer.determined(network, theta) == expected
+
+
 def test_wide_starts_are_of_the_stated_widths_and_sizes(monkeypatch):
     X, y, _ = planted(0)
     free = Activation(relu.value, relu.derivative, "without scale", kink=1.0)

@@ -65,12 +65,13 @@ class Constraint(BaseEstimator):
     @property
     def size(self):
         """Value of the parameter that makes K larger."""
-        return self.get_params(deep=False)[self.size_parameter]
+        return getattr(self, str(self.size_parameter))
 
     def resized(self, size):
         """Return the set of the same family with another size."""
         other = copy(self)
-        return other.set_params(**{f"{self.size_parameter}": size})
+        setattr(other, str(self.size_parameter), size)
+        return other
 
     def size_of(self, w):
         """Return the size of the smallest set of the family that contains w, where there is a `size_parameter`."""

@@ -54,8 +54,8 @@ class L0Ball(Cone):
         self.n_nonzero = n_nonzero
 
     def project(self, w):  # noqa: D102 - the contract of Constraint
-        w = check_vector(w, self._name)
-        return restricted(w, largest(np.abs(w), check_count(self.n_nonzero, "n_nonzero", self._name)))
+        w, n = check_vector(w, self._name), check_count(self.n_nonzero, "n_nonzero", self._name)
+        return w if np.count_nonzero(w) <= n else restricted(w, largest(np.abs(w), n))
 
     def face(self, w):  # noqa: D102 - the contract of Constraint
         check_count(self.n_nonzero, "n_nonzero", self._name)

@@ -182,6 +182,7 @@ class QuadraticNetwork:
         self.shape = self.n_hidden, self.whitening.size
         self.is_lowest = model.is_lowest
         self._decay = model.alpha / model.target_scale
+        self._is_centered = bool(np.any(self.whitening.center))
 
     def variant(self, output=None, **options):
         """Return this network with other output weights, or another model."""
@@ -231,22 +232,34 @@ class QuadraticNetwork:
         return network, network.pack(new, self.model.packed_head(beta, c + lost))
 
     def _stacked(self, W, beta, c):
-        """Return weights of the columns and constants, units first, then the linear part, in the dtype of the data."""
-        stacked = self.whitening.to_columns(np.vstack([W, beta]))
-        shift = stacked @ self.whitening.center
-        dtype = self.rows.dtype
-        return stacked.astype(dtype), np.append(-shift[:-1], c - shift[-1]).astype(dtype)[:, None]
+        """Return weights of the columns and constants, in the dtype of the data.
+
+        Units come first, then the linear part, if there is one; its constant is always the last.
+        """
+        stacked = self.whitening.to_columns(np.vstack([W, beta]) if self.model.fit_linear else W)
+        constants, dtype = np.zeros((self.n_hidden + 1, 1)), self.rows.dtype
+        if self._is_centered:
+            constants[: len(stacked), 0] -= stacked @ self.whitening.center
+        constants[-1] += c
+        return stacked.astype(dtype, copy=False), constants.astype(dtype, copy=False)
 
     def _forward(self, X, y, W, b):
         """Return the inputs of the units, and a last row for the linear part if there is one, and the residual."""
         k = self.n_hidden
-        linear = k + self.model.fit_linear
-        Z = products(X, W[:linear])
-        Z += b[:linear]
+        Z = self._inputs(X, W, b)
         residual = self.output.astype(Z.dtype) @ (Z[:k] * Z[:k])
-        residual += Z[k] if self.model.fit_linear else b[k]
+        residual += b[k]
+        if self.model.fit_linear:
+            residual += Z[k]
         residual -= y / y.dtype.type(self.model.target_scale)
         return Z, residual
+
+    def _inputs(self, X, W, b):
+        """Return the inputs of the units, and of the linear part without its constant."""
+        Z, k = products(X, W), self.n_hidden
+        if self._is_centered:
+            Z[:k] += b[:k]
+        return Z
 
     def value_and_gradient(self, theta):
         """Return the objective and its gradient; one pass."""
@@ -272,11 +285,14 @@ class QuadraticNetwork:
     def _sums(self, X, G, g):
         """Return the sums of ``G x'`` and G over the rows of a block, the linear part last, in float64; G changes."""
         G[self.n_hidden :] = g
-        return (G @ X).astype(np.float64), G.sum(axis=1, dtype=np.float64), g.sum().astype(np.float64)
+        g_bias = G.sum(axis=1, dtype=np.float64) if self._is_centered else 0.0
+        return (G @ X).astype(np.float64), g_bias, g.sum().astype(np.float64)
 
     def _pull_back(self, G, g_bias, g_c):
         """Return the gradient with respect to theta from the `_sums`."""
-        G, k = self.whitening.pull_back(G - np.outer(g_bias, self.whitening.center)), self.n_hidden
+        if self._is_centered:
+            G = G - np.outer(g_bias, self.whitening.center)
+        G, k = self.whitening.pull_back(G), self.n_hidden
         beta = G[k] if self.model.fit_linear else None
         return self.pack(2 * self.output[:, None] * G[:k], self.model.packed_head(beta, g_c))
 
@@ -301,11 +317,11 @@ class QuadraticNetwork:
         scale = np.trace(A) / max(self.n_hidden, 1)
         inverse = np.linalg.inv(A + (RIDGE * scale if scale > np.finfo(float).tiny else 1.0) * np.eye(self.n_hidden))
         shrink = 1 / (1 + self.model.linear_alpha * mean_variance)
+        shares = self.model.packed_head(np.full(self.whitening.size, shrink), 1.0)
 
         def apply(q):
             W, head, _ = self.unpack(q)
-            beta, c = self.model.head(head)
-            return self.pack(inverse @ W, self.model.packed_head(shrink * beta, c))
+            return self.pack(inverse @ W, shares * head)
 
         return apply
 
@@ -317,11 +333,11 @@ class QuadraticNetwork:
 
         def f(X, y, s, W, b, dW, db):
             Z, residual = self._forward(X, y, W, b)
-            k, linear = self.n_hidden, self.n_hidden + self.model.fit_linear
-            dZ = products(X, dW[:linear])
-            dZ += db[:linear]
+            k, dZ = self.n_hidden, self._inputs(X, dW, db)
             change = 2 * v @ (Z[:k] * dZ[:k])
-            change += dZ[k] if self.model.fit_linear else db[k]
+            change += db[k]
+            if self.model.fit_linear:
+                change += dZ[k]
             g = s * change
             Z *= g
             dZ *= s * residual

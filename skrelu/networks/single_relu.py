@@ -100,6 +100,13 @@ class SingleReLU:
             diagonal=diagonal,
         )
 
+    def in_columns(self):
+        """Return the loss in the columns of X as they are, y in the same unit."""
+        other = self.variant()
+        other.scale, other.center = np.ones_like(self.scale), np.zeros_like(self.center)
+        other._diagonal = False
+        return other
+
     @property
     def unit(self):
         """The factor from w to v: a vector when every column has its own scale, else a number."""

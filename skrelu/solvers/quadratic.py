@@ -1,6 +1,7 @@
 """The default solver of quadratic networks: convex where units are many, several starts where they are few."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import nnls
@@ -14,6 +15,7 @@ from skrelu.solvers.linear import conjugate_descent
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.newton import newton_cg
 from skrelu.solvers.proximal import proximal_descent
+from skrelu.solvers.quasi_newton import quasi_newton
 from skrelu.starts import small_units
 
 FEW_WEIGHTS = 2500  # of the convex problem: up to so many its Gram matrix is affordable
@@ -30,6 +32,7 @@ CHOLESKY_JITTER = 1e-12  # of the trace
 DECAYS = (0.1, 0.03, 0.01, 0.003, 0.001)  # weight decays of wide networks, relative to the root mean square of y
 WIDTHS = (3, 4, 2)  # of wide networks, in units of the network, by turns
 WIDE_ITERATIONS = 60  # for each weight decay
+LONGEST = 0.3  # step from the first start, relative to theta: full ones leap out of its basin where rows are few
 
 
 def least_squares(form, *, tol, **options):
@@ -190,7 +193,8 @@ def low_rank(network, descent, rng, *, n_starts, begin, **options):
     """
     n_hidden = network.n_hidden
     (mean,) = network.rows.sum(lambda X, y, s: ((s @ y).astype(np.float64),))
-    first = network, descent.followed_by(until_stalled(), network, **options)
+    careful = until_stalled(base=partial(quasi_newton, longest=LONGEST))
+    first = network, descent.followed_by(careful, network, **options)
 
     def further(attempt, network, rival):
         return _from_wide(network.model, n_hidden, attempt, np.sign(mean), rng, rival, options)

@@ -35,9 +35,7 @@ def spectral_newton(problem, theta, *, tol):
     """
     point = problem.at(problem.constraint.project(theta))
     if point.is_lowest or point.optimality <= tol:
-        optimality = point.optimality
-        if not point.is_lowest:
-            point, optimality = _polish(problem, point, optimality, tol)
+        point, optimality = _polish(problem, point, point.optimality, tol)
         yield Iterate(point.theta, point.value, optimality, finished="the start is stationary already")
         return
     recent = deque([point.value], maxlen=MEMORY)
@@ -93,8 +91,11 @@ def _spectral_point(problem, point, t, reference):
 
 
 def _polish(problem, point, optimality, tol):
-    """Return the point after Newton steps that go on while each halves an optimality that is at most tol already."""
-    while 0 < optimality <= tol:
+    """Return the point after Newton steps that go on while each halves an optimality that is at most tol already.
+
+    Where the residual is at rounding level nothing is left to polish.
+    """
+    while 0 < optimality <= tol and not point.is_lowest:
         new = newton_point(problem, point)
         if new is None or not new.optimality <= optimality / 2:
             break

@@ -35,7 +35,7 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
     Notes
     -----
     Where F has kinks, it is smoothed less and less. The objectives of all stages but that of tau = -inf are nowhere
-    below F. The fit ends with the last stage.
+    below F. The fit ends with the last stage, or before it where no residual is left.
     """
     smoothings = [0.0]
     if objective.has_kinks:
@@ -49,15 +49,19 @@ def structured_descent(objective, constraint, theta, *, tol, continued=False):
             method = _method(problem, theta, tol=tol, explore=True)
             method = method if noise_like else islice(method, START_ITERATIONS)
             solutions.append((yield from _solved(method, tol, final=False)))
-        theta = solutions[0] if noise_like else _best_of(objective, solutions)
+        if noise_like and not objective.has_kinks and objective.is_lowest(solutions[0].objective):
+            # The loss is nowhere above its majorant.
+            yield solutions[0]._replace(criterion=0.0, final=True)
+            return
+        theta = (solutions[0] if noise_like else _best_of(objective, solutions)).parameters
     for eps in smoothings:
         problem = Problem(objective.variant(smoothing=eps), constraint)
         method = _method(problem, theta, tol=tol, explore=False)
-        theta = yield from _solved(method, tol, final=eps == smoothings[-1])
+        theta = (yield from _solved(method, tol, final=eps == smoothings[-1])).parameters
 
 
 def _best_of(objective, solutions):
-    losses = objective.values(solutions)
+    losses = objective.values([solution.parameters for solution in solutions])
     return solutions[int(np.argmax(losses <= losses.min() * (1 + MARGIN)))]
 
 
@@ -71,9 +75,9 @@ def _method(problem, theta, *, tol, explore):
 
 
 def _solved(method, tol, *, final):
-    """Yield the iterates of one stage and return its solution; the loop ends the final stage, here ends any other."""
+    """Yield the iterates of one stage and return the last; the loop ends the final stage, here ends any other."""
     for iterate in method:
         yield iterate if final else iterate._replace(final=False, finished="")
         if not final and iterate.final and iterate.criterion <= tol:
             break
-    return iterate.parameters
+    return iterate

@@ -4,17 +4,22 @@ from dataclasses import replace
 from math import ceil
 
 import numpy as np
+from scipy.linalg import lapack
 from scipy.sparse.csgraph import connected_components
 
+from skrelu.networks.piecewise_linear import products
+from skrelu.networks.units import unit_values
 from skrelu.null_combinations import normalised, null_combinations
 from skrelu.solvers import hidden_layer
 from skrelu.solvers.descent import Descent, best_of_starts, until_stalled
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.newton import conjugate_gradients, newton_cg
 from skrelu.solvers.quasi_newton import quasi_newton
+from skrelu.whitening import weighted_gram
 
 EXACT_STEPS = 8  # at most, for as long as each lowers the objective by the factor EXACT_FALL
 EXACT_FALL = 0.5
+WEIGHTED_STALL = 1e-2  # `until_stalled` of weighted outputs; they only lead on to the outputs themselves
 WIDTHS = (2.0, 1.5, 3.0)  # of the wide networks, in units of the network, by turns
 WIDE_ITERATIONS = 100
 SIZES = (1.0, 3.0, 0.3)  # of their random units where the activation is not homogeneous, by turns
@@ -25,6 +30,8 @@ LAST_STEPS = 20  # then, at most, of Newton steps
 DEPENDENT = 1e-8  # of the variances of units: what those that depend on others are given when units are dropped
 MERGED = (0.95, 0.8)  # cosines from which units are nearly parallel
 IN_RANGE = 1e-5  # relative distance from the range of the Hessian that counts as none
+SPAN_EPS = 1e3  # vectors whose cosines have a reciprocal condition number of at most so many eps count as dependent
+MAX_INPUTS = 300  # of a unit: with more, conjugate gradients cost less than second moments of the inputs
 SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
 
 
@@ -55,7 +62,7 @@ def refined(network, weighting, descent, *, rival=np.inf, **options):
     if network.is_lowest(descent.objective):
         return descent
     weighted = network.variant(weighting=weighting, alpha=0.0)
-    descent = descent.followed_by(until_stalled(floor=NEARLY_EXACT), weighted, **options)
+    descent = descent.followed_by(until_stalled(stall=WEIGHTED_STALL, floor=NEARLY_EXACT), weighted, **options)
     descent = descent.moved(network, normalised(network, descent.theta))
     descent = descent.followed_by(until_stalled(rival, floor=NEARLY_EXACT), network, **options)
     return _to_zero(network, descent, **options)
@@ -68,9 +75,9 @@ def widened(network, weighting, rng, attempt, *, max_iter, rival=np.inf, watch=N
     """
     width = ceil(WIDTHS[attempt % len(WIDTHS)] * network.n_hidden)
     wide = network.variant(width, weighting=weighting, alpha=0.0)
-    options = {"watch": watch, "verbose": verbose}
+    options, method = {"watch": watch, "verbose": verbose}, until_stalled(floor=NEARLY_EXACT)
     budget = min(max_iter, WIDE_ITERATIONS)
-    descent = Descent(random_units(wide, rng, attempt)).followed_by(until_stalled(), wide, max_iter=budget, **options)
+    descent = Descent(random_units(wide, rng, attempt)).followed_by(method, wide, max_iter=budget, **options)
     descent = descent.moved(network, pruned(wide, descent.theta, network.n_hidden))
     return refined(network, weighting, descent, rival=rival, max_iter=max_iter, **options)
 
@@ -220,8 +227,14 @@ def _criterion(network, descent):
 
 
 def _to_zero(network, descent, *, max_iter, **options):
-    """Return the descent continued to a residual of zero, if that is near: by L-BFGS, if slow by Newton steps."""
+    """Return the descent continued to a residual of zero, if that is near.
+
+    By exact steps, where there are as many independent outputs as units, else by L-BFGS, if slow by Newton steps.
+    """
     trial = descent
+    near = network.lowest < trial.objective < NEARLY_EXACT and not trial.interrupted
+    if near and network.n_hidden <= network.output_rank:
+        trial = exact(network, trial, *network.rows.sum(_second_moments, network))
     for method, length in ((quasi_newton, LAST_ITERATIONS), (newton_cg, LAST_STEPS)):
         if not network.lowest < trial.objective < NEARLY_EXACT or trial.interrupted:
             break
@@ -231,18 +244,78 @@ def _to_zero(network, descent, *, max_iter, **options):
     return trial if found or trial.interrupted else descent
 
 
+def _second_moments(X, y, s, network):
+    """Return those of the outputs."""
+    targets = network.targets(y).astype(np.float64)
+    return ((targets * s) @ targets.T,)
+
+
 def determined(network, theta):
     """Return True if the rows determine the weights, to first order, where the residual is zero; False if unclear.
 
     They do if the Hessian has full rank, and then a random right-hand side is in its range, to which conjugate
-    gradients come. Else they leave the part of it in the null space: of p weights, about its ``p^(-1/2)``-th.
+    gradients come. Else they leave the part of it in the null space: of p weights, about its ``p^(-1/2)``-th. No such
+    steps are needed where each unit is determined by itself (`_determined_one_by_one`).
     """
     theta = normalised(network, theta)
+    if _determined_one_by_one(network, theta):
+        return True
     draw = np.random.RandomState(0).standard_normal(network.shape).ravel()
     b = network.parameters(*network.hidden(draw))
     product, metric = network.curvature_product(theta), network.metric(theta)
     rest = b - product(conjugate_gradients(product, b, metric, tol=IN_RANGE / 10))
     return bool(rest @ metric(rest) <= IN_RANGE**2 * (b @ metric(b)))
+
+
+def _determined_one_by_one(network, theta):
+    """Return True if the u_j are independent, and for each j the ``f'(z_j) (x, 1)``, the other units and 1.
+
+    A change of both layers that changes no output then is one of the lengths of units: times the pseudo-inverse of U it
+    is, for each j, a combination of these that vanishes. One pass. False, too, where they are nearly dependent, or
+    where conjugate gradients cost less.
+    """
+    k, size = network.shape
+    if network.activation.homogeneity is None or size > MAX_INPUTS:
+        return False
+    tol = SPAN_EPS * float(np.finfo(network.rows.dtype).eps)
+    coef = network.layer(theta).coef
+    if not _independent(coef @ coef.T, tol):
+        return False
+    inputs, cross, units = network.rows.sum(_moments_of_slopes, network, *network.stacked(theta))
+    constant = k + network.fit_intercept
+    for j in range(k):
+        others = np.delete(np.arange(constant), j)
+        side = cross[j][others]
+        if not _independent(np.block([[inputs[j], side.T], [side, units[np.ix_(others, others)]]]), tol):
+            return False
+    return True
+
+
+def _independent(gram, tol):
+    """Whether vectors of these inner products are independent, by the condition number of their cosines."""
+    sizes = np.sqrt(np.diag(gram))
+    if not np.all(sizes > 0):
+        return False
+    gram = gram / sizes[:, None] / sizes
+    factor, failed = lapack.dpotrf(gram, lower=1)
+    return not failed and lapack.dpocon(factor, np.max(np.sum(np.abs(gram), axis=0)), uplo="L")[0] > tol
+
+
+def _moments_of_slopes(X, y, s, network, W, b):
+    """Return the sums of ``f'_j^2 x x'`` and of ``f'_j a x'``, for each unit j, and of ``a a'``, a the units and 1."""
+    Z = products(X, W)
+    Z += b
+    value, derivative = unit_values(network.activation, Z)
+    units = np.vstack([value, np.ones_like(value[:1])])
+    units, slopes, s = (part.astype(np.float64) for part in (units, derivative, s))
+    k, size = network.shape
+    inputs, cross = (np.zeros_like(s, shape=shape) for shape in ((k, size, size), (k, k + 1, size)))
+    for piece, white in network.whitening.whitened(X):
+        white = np.column_stack([white, np.ones_like(white[:, :1])])[:, :size].astype(np.float64)
+        for j, slope in enumerate(slopes[:, piece]):
+            inputs[j] += weighted_gram(white, s[piece] * slope * slope)
+            cross[j] += (units[:, piece] * (s[piece] * slope)) @ white
+    return inputs, cross, (units * s) @ units.T
 
 
 def balanced(hidden, bias, output, deviations, activation, alpha):

@@ -22,14 +22,27 @@ representable. float32 stays float32.
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from functools import lru_cache
-from math import pi
 from numbers import Integral
 
 import numpy as np
 from scipy import special
 
-LEAKY_SLOPE = 0.01
+from skrelu.activations import coefficients, functions
+from skrelu.activations.functions import LEAKY_SLOPE
+
+__all__ = [
+    "Activation",
+    "erf",
+    "gelu",
+    "get_activation",
+    "leaky_relu",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "squared_relu",
+    "swish",
+    "tanh",
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class Activation:
     closed_form : callable, default=None
         ``(order, scale, bias) -> coefficients``, as `hermite_coefficients` returns them, for float64 arrays scale and
         bias of one shape. None: by quadrature.
+    together : callable, default=None
+        ``z -> (f(z), f'(z))``, new arrays, where both at once cost less than apart. None: one after the other.
 
     Examples
     --------
@@ -82,6 +97,21 @@ class Activation:
     even_constant: float | None = None
     kink: float = 0.0
     closed_form: Callable | None = field(default=None, repr=False)
+    together: Callable | None = field(default=None, repr=False)
+
+    def value_and_derivative(self, z):
+        """Return f(z) and f'(z).
+
+        Parameters
+        ----------
+        z : ndarray
+
+        Returns
+        -------
+        value, derivative : ndarray
+            Of the shape of z.
+        """
+        return (self.value(z), self.derivative(z)) if self.together is None else self.together(z)
 
     def hermite_coefficients(self, order, *, scale=1.0, bias=0.0):
         """Return the Hermite coefficients of ``g -> f(scale g + bias)``.
@@ -137,11 +167,7 @@ class Activation:
         scale, bias = np.broadcast_arrays(_finite("scale", scale), _finite("bias", bias))
         if np.any(scale < 0):
             raise ValueError(f"scale must be >= 0, got {scale.min()}.")
-        if self.closed_form is not None:
-            return self.closed_form(order, scale, bias)
-        nodes, weights = _trapezoidal_rule(order)
-        values = self.value(scale[..., None] * nodes + bias[..., None])
-        return np.moveaxis(values @ weights.T, -1, 0)
+        return coefficients.coefficients_of(self, order, scale, bias)
 
 
 def get_activation(activation):
@@ -185,203 +211,78 @@ def _finite(name, value):
     return array
 
 
-# Coefficients. Stein: c_m[f] = scale c_{m-1}[f'] for m >= 1.
-
-
-def _weighted_hermite(order, x):
-    """Return ``He_m(x) phi(x)``, m = 0, ..., order; the weight comes first, so that nothing overflows."""
-    terms = [np.exp(-(x**2) / 2) / (2 * pi) ** 0.5]
-    terms += [x * terms[0]]
-    for m in range(1, order):
-        terms.append(x * terms[m] - m * terms[m - 1])
-    return np.stack(terms[: order + 1])
-
-
-@lru_cache(maxsize=16)
-def _trapezoidal_rule(order):
-    """Return the nodes, and their weights (order + 1, n_nodes) in c_0, ..., c_order."""
-    half_width = np.ceil(10 + 2 * order**0.5)
-    nodes = np.linspace(-half_width, half_width, int(128 * half_width) + 1)
-    return nodes, _weighted_hermite(order, nodes) / 64
-
-
-def _step_coefficients(order, scale, bias):
-    """Of 1{z > 0}: the integral of He_m phi over (a, inf) is He_{m-1}(a) phi(a), and Phi(-a) for m = 0."""
-    with np.errstate(all="ignore"):
-        # Beyond 39 standard deviations both Phi and phi are 0; 0 / 0 is the kink itself, a = 0.
-        a = np.nan_to_num(np.clip(-bias / scale, -40, 40))
-    return np.concatenate([special.ndtr(-a)[None], _weighted_hermite(order, a)[:order]])
-
-
-def _product_coefficients(lower, degree, scale, bias):
-    """Of f = z h with f' = degree h, from those of h up to one order higher: the mean directly, the rest by Stein."""
-    mean = bias * lower[0] + scale * lower[1]
-    return np.concatenate([mean[None], degree * scale * lower[:-2]])
-
-
-def _relu_coefficients(order, scale, bias):
-    return _product_coefficients(_step_coefficients(order + 1, scale, bias), 1, scale, bias)
-
-
-def _leaky_relu_coefficients(order, scale, bias):
-    coefficients = (1 - LEAKY_SLOPE) * _relu_coefficients(order, scale, bias)
-    for m, linear in enumerate([bias, scale][: order + 1]):
-        coefficients[m] += LEAKY_SLOPE * linear
-    return coefficients
-
-
-def _squared_relu_coefficients(order, scale, bias):
-    return _product_coefficients(_relu_coefficients(order + 1, scale, bias), 2, scale, bias)
-
-
-def _normal_cdf_coefficients(order, scale, bias):
-    """Of Phi(z) = P(z + h > 0), h ~ N(0, 1).
-
-    With scale g + h = tau u, u ~ N(0, 1), it is the step of tau u + bias, and E[He_m(g) | u] = (scale / tau)^m He_m(u).
-    """
-    tau = np.hypot(1.0, scale)
-    powers = np.cumprod([np.ones_like(scale)] + [scale / tau] * order, axis=0)
-    return powers * _step_coefficients(order, tau, bias)
-
-
-def _erf_coefficients(order, scale, bias):
-    coefficients = 2 * _normal_cdf_coefficients(order, 2**0.5 * scale, 2**0.5 * bias)
-    coefficients[0] = special.erf(bias / np.hypot(1.0, 2**0.5 * scale))
-    return coefficients
-
-
-def _gelu_coefficients(order, scale, bias):
-    """Of z Phi(z), by ``g He_m = He_{m+1} + m He_{m-1}``."""
-    cdf = _normal_cdf_coefficients(order + 1, scale, bias)
-    coefficients = bias * cdf[:-1] + scale * cdf[1:]
-    for m in range(1, order + 1):
-        coefficients[m] += scale * m * cdf[m - 1]
-    return coefficients
-
-
-# Values and derivatives. Python floats keep float32 arrays float32.
-
-
-def _relu(z):
-    return np.maximum(z, 0.0)
-
-
-def _step(z):
-    return (np.sign(z) + 1.0) * 0.5
-
-
-def _leaky_relu(z):
-    return np.maximum(z, LEAKY_SLOPE * z)
-
-
-def _leaky_relu_derivative(z):
-    return LEAKY_SLOPE + (1 - LEAKY_SLOPE) * _step(z)
-
-
-def _squared_relu(z):
-    with np.errstate(over="ignore"):
-        return _relu(z) ** 2
-
-
-def _squared_relu_derivative(z):
-    return 2.0 * _relu(z)
-
-
-def _squared_relu_second(z):
-    return 2.0 * _step(z)
-
-
-def _softplus(z):
-    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
-
-
-def _tanh_derivative(z):
-    # 1 - tanh^2 would cancel.
-    u = np.exp(-np.abs(z))
-    return (2.0 * u / (1.0 + u**2)) ** 2
-
-
-def _tanh_second(z):
-    return -2.0 * np.tanh(z) * _tanh_derivative(z)
-
-
-def _sigmoid_derivative(z):
-    return special.expit(z) * special.expit(-z)
-
-
-def _sigmoid_second(z):
-    return -np.tanh(z / 2) * _sigmoid_derivative(z)
-
-
-def _gauss(z):
-    """Return exp(-z^2); the square may be infinite."""
-    with np.errstate(over="ignore"):
-        return np.exp(-(z**2))
-
-
-def _erf_derivative(z):
-    return 2 / pi**0.5 * _gauss(z)
-
-
-def _erf_second(z):
-    return -2.0 * z * _erf_derivative(z)
-
-
-def _gelu(z):
-    return z * special.ndtr(z)
-
-
-def _gelu_derivative(z):
-    return special.ndtr(z) + z * _gauss(z / 2**0.5) / (2 * pi) ** 0.5
-
-
-def _gelu_second(z):
-    density = _gauss(z / 2**0.5) / (2 * pi) ** 0.5
-    return 2.0 * density - z * (z * density)
-
-
-def _swish(z):
-    return z * special.expit(z)
-
-
-def _swish_derivative(z):
-    return special.expit(z) * (1.0 + z * special.expit(-z))
-
-
-def _swish_second(z):
-    return _sigmoid_derivative(z) * 2.0 - np.tanh(z / 2) * (z * _sigmoid_derivative(z))
-
-
-relu = Activation(_relu, _step, "relu", homogeneity=1, odd_slope=0.5, kink=1.0, closed_form=_relu_coefficients)
+relu = Activation(
+    functions.relu,
+    functions.step,
+    "relu",
+    together=functions.relu_and_slope,
+    homogeneity=1,
+    odd_slope=0.5,
+    kink=1.0,
+    closed_form=coefficients.relu_coefficients,
+)
 leaky_relu = Activation(
-    _leaky_relu,
-    _leaky_relu_derivative,
+    functions.leaky_relu,
+    functions.leaky_relu_derivative,
     "leaky_relu",
     homogeneity=1,
     odd_slope=(1 + LEAKY_SLOPE) / 2,
     kink=1 - LEAKY_SLOPE,
-    closed_form=_leaky_relu_coefficients,
+    closed_form=coefficients.leaky_relu_coefficients,
 )
 squared_relu = Activation(
-    _squared_relu,
-    _squared_relu_derivative,
+    functions.squared_relu,
+    functions.squared_relu_derivative,
     "squared_relu",
-    second_derivative=_squared_relu_second,
+    together=functions.squared_relu_and_slope,
+    second_derivative=functions.squared_relu_second,
     homogeneity=2,
-    closed_form=_squared_relu_coefficients,
+    closed_form=coefficients.squared_relu_coefficients,
 )
-softplus = Activation(_softplus, special.expit, "softplus", second_derivative=_sigmoid_derivative, odd_slope=0.5)
-tanh = Activation(np.tanh, _tanh_derivative, "tanh", second_derivative=_tanh_second, even_constant=0.0)
+softplus = Activation(
+    functions.softplus,
+    special.expit,
+    "softplus",
+    together=functions.softplus_and_slope,
+    second_derivative=functions.sigmoid_derivative,
+    odd_slope=0.5,
+)
+tanh = Activation(
+    np.tanh, functions.tanh_derivative, "tanh", second_derivative=functions.tanh_second, even_constant=0.0
+)
 sigmoid = Activation(
-    special.expit, _sigmoid_derivative, "sigmoid", second_derivative=_sigmoid_second, even_constant=0.5
+    special.expit,
+    functions.sigmoid_derivative,
+    "sigmoid",
+    together=functions.sigmoid_and_slope,
+    second_derivative=functions.sigmoid_second,
+    even_constant=0.5,
 )
 erf = Activation(
-    special.erf, _erf_derivative, "erf", second_derivative=_erf_second, even_constant=0.0, closed_form=_erf_coefficients
+    special.erf,
+    functions.erf_derivative,
+    "erf",
+    second_derivative=functions.erf_second,
+    even_constant=0.0,
+    closed_form=coefficients.erf_coefficients,
 )
 gelu = Activation(
-    _gelu, _gelu_derivative, "gelu", second_derivative=_gelu_second, odd_slope=0.5, closed_form=_gelu_coefficients
+    functions.gelu,
+    functions.gelu_derivative,
+    "gelu",
+    together=functions.gelu_and_slope,
+    second_derivative=functions.gelu_second,
+    odd_slope=0.5,
+    closed_form=coefficients.gelu_coefficients,
 )
-swish = Activation(_swish, _swish_derivative, "swish", second_derivative=_swish_second, odd_slope=0.5)
+swish = Activation(
+    functions.swish,
+    functions.swish_derivative,
+    "swish",
+    together=functions.swish_and_slope,
+    second_derivative=functions.swish_second,
+    odd_slope=0.5,
+)
 
 _BY_NAME = {
     activation.name: activation
