@@ -35,7 +35,7 @@ class QuadraticFit(NetworkRegressor):
             alpha=0.0 if self._automatic else float(self.alpha),
             positive=self.output_weights == "positive",
         )
-        moments = _start_moments(model)
+        moments = starts.spectral_start(model)
         # Of a constant y the mean is +-1, in units of its root mean square; or 0.
         if not self._is_gd and round(abs(moments[2]), 2) in (0.0, 1.0) and is_constant(model):
             network, descent = quadratic.constant(model)
@@ -253,16 +253,3 @@ class QuadraticFit(NetworkRegressor):
             share = max(1 - told.degrees_of_freedom / n, LEAST_SHARE)
             self._tangent = vars(told)
             self._noise = max(2 * loss / share, floor) * unit
-
-
-def _start_moments(model):
-    """Return what `starts.spectral_start` does, with beta~ = 0 where there is no linear part; two passes.
-
-    Its estimate would then be noise, which the residual from it takes into M.
-    """
-    if model.fit_linear:
-        return starts.spectral_start(model)
-    nothing, t = np.zeros(model.whitening.size), model.target_scale
-    (mean,) = model.rows.sum(lambda X, y, s: ((s @ (y / y.dtype.type(t))).astype(np.float64),))
-    _, second, _, rest = QuadraticForm(model).moments(None, nothing, mean)
-    return -(second - rest * np.eye(len(second))) / 2, nothing, mean

@@ -211,7 +211,8 @@ def spectral_start(model):
     """Return what the best linear function and the second Hermite moment of its residual tell of a quadratic network.
 
     For x ~ N(0, I) and ``y = x' M x + <beta, x> + c`` they are ``E[y] = c + tr M``, ``E[y x] = beta`` and
-    ``E[y He_2(x)] = 2 M``; two passes.
+    ``E[y He_2(x)] = 2 M``; two passes. Without a linear part beta is 0: its estimate would be noise, and the residual
+    would take it into M.
 
     Parameters
     ----------
@@ -231,7 +232,7 @@ def spectral_start(model):
         return (g @ X).astype(np.float64), g.sum().astype(np.float64)
 
     linear, mean = rows.sum(linear_moments)
-    linear = whitening.pull_back((linear - mean * whitening.center)[None])[0]
+    linear = model.fit_linear * whitening.pull_back((linear - mean * whitening.center)[None])[0]
     _, second, _, rest = QuadraticForm(model).moments(None, linear, mean)
     return -(second - rest * np.eye(len(second))) / 2, linear, mean
 
