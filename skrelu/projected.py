@@ -14,7 +14,6 @@ from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constrain
 from skrelu.networks import SingleReLU
 from skrelu.rows.device import follow
 from skrelu.rows.read import mapped, read
-from skrelu.rows.threads import several_threads
 from skrelu.solvers.gradient import projected_gradient
 from skrelu.solvers.loop import iterate
 from skrelu.solvers.points import Problem
@@ -193,7 +192,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         """
         rows, data = read(self, X, y, sample_weight)
         tasks = FitTasks(self, data)
-        with several_threads(), np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             self._fit_set(rows, as_constraint(self.constraint), tasks)
         follow(self, data["X"])
         tasks.end(dict)

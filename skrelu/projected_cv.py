@@ -16,7 +16,6 @@ from skrelu.networks import SingleReLU
 from skrelu.projected import ProjectedReLURegressor
 from skrelu.rows.device import follow
 from skrelu.rows.read import read
-from skrelu.rows.threads import several_threads
 from skrelu.solvers.loop import INTERRUPTED
 
 N_FOLDS = 5  # by default, or one a row where there are fewer rows
@@ -169,7 +168,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")
         folds = self._folds(rows, data)
         tasks = FitTasks(self, data, n_named=len(folds))
-        with several_threads(), np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             self._fit_path(rows, family, folds, tasks)
         follow(self, data["X"])
         tasks.end(dict)

@@ -20,7 +20,7 @@ from skrelu import (
     TwoLayerReLURecovery,
 )
 from skrelu.constraints import L1Ball
-from skrelu.datasets import make_two_layer_relu
+from skrelu.datasets import make_one_hidden_layer, make_two_layer_relu
 from skrelu.rows import Rows, memory, threads
 from skrelu.rows.threads import several_threads
 
@@ -90,7 +90,8 @@ def test_several_threads_work_in_a_fit_and_none_is_left(three_threads, many_bloc
 
     monkeypatch.setattr(memory, "_first_sizes", f)
     before = threading.active_count()
-    ProjectedReLURegressor().fit(np.eye(8 * memory.GROUP * 3, 2), np.ones(8 * memory.GROUP * 3))
+    X, y = make_one_hidden_layer(8 * memory.GROUP * 3, 2, 1, random_state=0)
+    OneHiddenLayerReLU(1, random_state=0).fit(X, y)
     assert len(workers) == 3
     assert threading.get_ident() not in workers
     assert threading.active_count() == before

@@ -18,7 +18,6 @@ from skrelu.networks.quadratic import QuadraticModel, QuadraticNetwork
 from skrelu.networks.quadratic_form import QuadraticForm
 from skrelu.networks.two_layer import TwoLayer
 from skrelu.rows import BLOCK_BYTES, Rows
-from skrelu.rows.threads import n_threads, several_threads
 from skrelu.whitening import whitening
 
 SHAPES = ((20_000, 1_000), (200_000, 50), (2_000, 1_000))
@@ -54,21 +53,11 @@ def _data(n, d, dtype):
     return X, np.maximum(X @ w, 0), w + w[::-1] / 4
 
 
-def _as_in_a_fit(f):
-    """Return f with the threads that it has in a fit, which make a difference where there are several."""
-
-    def call():
-        with several_threads():
-            f()
-
-    return f if n_threads() == 1 else call
-
-
 def _contenders(X, y, w):
     objective = SingleReLU(Rows(X, y), fit_intercept=False)
     flat = X.ravel()
     return {
-        "ours": _as_in_a_fit(lambda: objective.value_and_gradient(w)),
+        "ours": lambda: objective.value_and_gradient(w),
         "bare fused loop": lambda: bare_fused_pass(X, y, w),
         "two products": lambda: two_products(X, y, w),
         "X.sum()": X.sum,
@@ -202,7 +191,7 @@ def _network_times(n, d, k, dtype, rounds):
     fit, n_passes = _counted_mlp(X, y, k)
     contenders = {
         "products": _bare_products(X, W),
-        "ours": _as_in_a_fit(lambda: full.value_and_gradient(thetas[full])),
+        "ours": lambda: full.value_and_gradient(thetas[full]),
         "ours, no biases": lambda: plain.value_and_gradient(thetas[plain]),
         "ours, relaxed": lambda: relaxed.value_and_gradient(thetas[relaxed]),
         "hand-written, no biases, no blocks": lambda: network_peers.loss_and_gradient(W.ravel(), X, y, v),

@@ -28,6 +28,7 @@ from race import race
 from race_picture import draw, traces
 from report import curves, plot, show
 from threadpoolctl import threadpool_limits
+from threads import threads
 
 BLOCKS = {
     "l0": single_relu.l0,
@@ -51,6 +52,7 @@ BLOCKS = {
     "growth": growth,
     "dask": out_of_memory,
     "precision": precision,
+    "threads": threads,
     "device": device,
     "tables": real_tables.real_tables,
 }

@@ -19,6 +19,10 @@ def write(records, machine, options, path):
     if fits:
         titles = ["problem", "ours, s", "fastest peer to 1e-6", "ours / it", "told more", "MLPRegressor to 1e-2"]
         text += _list_table("Time of a success, restarts included", titles, (30, 10, 24, 16, 14, 16), _settings(fits))
+    threaded = [r for r in records if r["block"] == "threads"]
+    if threaded:
+        titles = ["problem", "one thread, s", "two threads over blocks, as in a fit", "two threads of BLAS"]
+        text += _list_table("Time of a fit with two threads", titles, (40, 16, 22, 22), map(_threads, threaded))
     single = [r for r in records if r["block"] == "precision"]
     if single:
         titles = ["problem", "error, float64", "error, float32", "time, float64 / float32"]
@@ -31,6 +35,11 @@ def write(records, machine, options, path):
     )
     with open(path, "w") as file:
         file.write(text)
+
+
+def _threads(record):
+    one, blocks, blas = (min(seconds) for seconds in record["seconds"].values())
+    return [record["problem"], f"{one:.2f}", f"{blocks / one:.2f} of it", f"{blas / one:.2f} of it"]
 
 
 def _list_table(title, columns, widths, rows):

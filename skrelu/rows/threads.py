@@ -17,7 +17,8 @@ _POOL: ContextVar = ContextVar("pool", default=None)
 def several_threads():
     """Within it, blocks are spread over the threads that scikit-learn would use, and BLAS has one.
 
-    Several BLAS threads for one block cost more than they bring, and blocks are independent.
+    Several BLAS threads for one block cost more than they bring, and blocks are independent. It is for the networks of
+    several units: the passes of one ReLU wait for memory, not for the processor.
     """
     n = n_threads()
     with _ONE_BLAS_THREAD:
