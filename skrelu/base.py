@@ -30,8 +30,8 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ----------
         X : {ndarray, memory map, CSR/CSC matrix or array} of shape (n_samples, n_features)
             Or a dask array or dataframe, or blocks of rows: an iterable of such matrices, or of pairs (X_b, y_b) or
-            triples (X_b, y_b, s_b), s the weights; with `array_api_dispatch` an array of
-            torch or CuPy. float32 and float64 are kept; never copied.
+            triples (X_b, y_b, s_b), s the weights; with `array_api_dispatch` an array of torch or CuPy.
+            float32 and float64 are kept; never copied.
         y : array-like of shape (n_samples,), default=None
             Or (n_samples, n_outputs), for estimators of several outputs; None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None

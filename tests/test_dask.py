@@ -72,6 +72,22 @@ def test_a_pass_is_one_graph_of_few_tasks():
     assert asked == [3 * n_parts + sum(levels)]
 
 
+def test_sums_may_be_written_to():
+    """Schedulers of other processes hand out arrays that may not."""
+
+    def get(graph, keys, **options):
+        found = dask.get(graph, keys, **options)
+        for part in found:
+            part.flags.writeable = False
+        return found
+
+    rows, _ = read(ProjectedReLURegressor(), da.from_array(np.ones((20, 2)), chunks=(10, 2)), np.ones(20))
+    with dask.config.set(scheduler=get):
+        (total,) = rows.sum(lambda X, y, s: (s @ X,))
+    total += 1
+    np.testing.assert_allclose(total, 2)
+
+
 def test_partitions_are_computed_once_if_memory_holds_them(monkeypatch):
     loaded = []
 
