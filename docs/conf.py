@@ -7,6 +7,7 @@ from html import escape
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skrelu
 from skrelu._cli.parser import build_parser
@@ -19,17 +20,36 @@ version = release = skrelu.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "inventories"]
 templates_path = ["templates"]
 default_role = "py:obj"
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+
+# Names in single quotes are mostly parameters; a reference that says what it refers to must be there.
+nitpicky = True
+nitpick_ignore_regex = [("py:obj", ".*")]
+
+# The few names of other packages that the pages mention: the site builds without a network.
+intersphinx_mapping = {
+    name: (address, f"inventories/{name}.txt")
+    for name, address in {
+        "python": "https://docs.python.org/3/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "scipy": "https://docs.scipy.org/doc/scipy/",
+        "sklearn": "https://scikit-learn.org/stable/",
+        "matplotlib": "https://matplotlib.org/stable/",
+        "pandas": "https://pandas.pydata.org/docs/",
+        "dask": "https://docs.dask.org/en/stable/",
+    }.items()
+}
 
 # A prompt is not part of a command.
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -38,8 +58,22 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "subsection_order": ["../examples/planted", "../examples/tables", "../examples/use"],
     "ignore_pattern": "benchmarks",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder(
+        [
+            f"plot_{name}.py"
+            for name in (
+                # planted
+                *("relu_against_linear", "phase_transition", "tensor_start", "inertia", "published_experiment"),
+                *("quadratic_landscape", "phase_retrieval", "exact_recovery", "two_layer_noise"),
+                # tables
+                *("standard_regressors", "interactions", "censored_regression"),
+                # use
+                *("grid_search", "larger_than_memory", "dask"),
+            )
+        ]
+    ),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -55,16 +89,17 @@ html_static_path = ["static"]
 html_css_files = ["skrelu.css"]
 html_copy_source = False
 html_show_sourcelink = False
-# The table of contents of a page is enough, except in the reference.
-html_sidebars = {name: [] for name in ("[!g]*", "gallery/*")}
+# Pages of no section need no list of its pages.
+html_sidebars = {name: [] for name in ("index", "start", "choose", "benchmarks", "gallery/*")}
 html_theme_options = {
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "navbar_persistent": [],
     "navbar_end": ["search-button", "theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
+    "show_nav_level": 2,
     "secondary_sidebar_items": ["page-toc"],
 }
 

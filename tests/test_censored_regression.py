@@ -1,4 +1,4 @@
-"""Targets that are exactly zero in many rows: the statements of docs/censored.rst and of its gallery page, recomputed.
+"""Targets that are exactly zero in many rows: the statements of docs/guide/censored.rst and of its gallery page, recomputed.
 
 ``python tests/test_censored_regression.py`` prints the tables of the page, in about three minutes.
 """
@@ -30,7 +30,7 @@ from skrelu.constraints import L0Ball, L1Ball, Monotone, Nonnegative, Simplex
 pytest.importorskip("vega_datasets")
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLE = ROOT / "examples" / "plot_censored_regression.py"
+EXAMPLE = ROOT / "examples" / "tables" / "plot_censored_regression.py"
 PAGE = ROOT / "docs" / "censored.rst"
 QUANTILES = (np.arange(2000) + 0.5) / 2000
 WEIGHTS = np.array([3, -2, 2, -1, 1, 0, 0, 0, 0, 0]) / np.sqrt(19)

@@ -77,7 +77,7 @@ def parse(arguments=None):
     parser.add_argument("--quick", action="store_true", help="less of everything, in about four minutes")
     parser.add_argument("--json", help="file for all records, with versions and the machine")
     parser.add_argument("--keep", action="store_true", help="keep the records of other blocks in the file of --json")
-    parser.add_argument("--rst", help="file for the tables of docs/speed.rst, from all records")
+    parser.add_argument("--rst", help="file for the tables of docs/benchmarks.rst, from all records")
     parser.add_argument("--plot", help="file for the picture: success rate against n")
     parser.add_argument("--race-plot", help="file for the picture: error against time of the block race")
     real_tables.add_options(parser)

@@ -1,4 +1,4 @@
-"""The tables of docs/speed.rst, written from the records: the page includes them."""
+"""The tables of docs/benchmarks.rst, written from the records: the page includes them."""
 
 import numpy as np
 from growth import exponents

@@ -152,7 +152,7 @@ plt.show()
 # rows as weights. Nothing is proved for that.
 #
 # One descent by hand with free output weights fails now and then even from 3000 rows: its output weights end with the
-# wrong number of negative signs, see :ref:`sphx_glr_gallery_plot_inertia.py`.
+# wrong number of negative signs, see :ref:`sphx_glr_gallery_planted_plot_inertia.py`.
 #
 # References
 # ----------

@@ -13,7 +13,7 @@ natural model, and where the noise enters decides how to fit it:
 
 The first is what least squares on a ReLU are made for, `ProjectedReLURegressor`. The second is the Tobit model, for
 maximum likelihood. This page holds them beside each other, on four years of rain and on planted weights;
-:doc:`/censored` says what each of them estimates.
+:doc:`/guide/censored` says what each of them estimates.
 """
 
 import matplotlib.pyplot as plt
@@ -224,4 +224,4 @@ plt.show()
 # half of w in both: the share of the rows that is positive.
 #
 # In short: for the mean of y, or with few rows and a set to name, the ReLU; for the weights behind normal noise inside,
-# and many rows, Tobit. :doc:`/censored` has the formulas, more kinds of noise, and more columns than rows.
+# and many rows, Tobit. :doc:`/guide/censored` has the formulas, more kinds of noise, and more columns than rows.
