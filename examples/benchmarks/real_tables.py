@@ -210,40 +210,40 @@ def draw(records, path):
     order = np.argsort(baseline)
     height = 2 + 0.24 * max(len(tables), len(models))
     fig, (left, right) = plt.subplots(1, 2, figsize=(12, height), width_ratios=(3, 1), layout="constrained")
-    styles = _styles(models)
+    look = styles(models)
     rows = np.arange(len(tables))
     for j, model in enumerate(models):
         if model == BASELINE:
             continue
         difference = (scores[:, j] - baseline)[order]
-        left.plot(np.clip(difference, -REACH, REACH), rows, linestyle="", label=MODELS[model].label, **styles[model])
+        left.plot(np.clip(difference, -REACH, REACH), rows, linestyle="", label=MODELS[model].label, **look[model])
     left.set_yticks(rows, [f"{tables[i]}  {baseline[i]:.2f}" for i in order])
     left.axvline(0, color="black", linewidth=1)
     left.set(xlim=(-1.04 * REACH, 1.04 * REACH), ylim=(-0.7, len(tables) - 0.3))
     left.set_xlabel(f"R2 minus that of RidgeCV (beside the names); beyond {REACH} at the edge")
     left.grid(alpha=0.25)
     fig.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
-    _draw_ranks(right, models, mean_ranks(scores), styles)
+    draw_ranks(right, models, mean_ranks(scores), look)
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)
     fig.savefig(path, dpi=130)
     plt.close(fig)
 
 
-def _styles(models):
+def styles(models):
     """Return the style of each model: ours in colour and in front, peers in grey."""
     own = [model for model in models if MODELS[model].ours]
     peers = [model for model in models if not MODELS[model].ours]
-    styles = {model: dict(color=COLOURS[i], marker="o", markersize=7, zorder=4) for i, model in enumerate(own)}
+    own_styles = {model: dict(color=COLOURS[i], marker="o", markersize=7, zorder=4) for i, model in enumerate(own)}
     grey = dict(color="#888888", markerfacecolor="none", markersize=5, zorder=3)
-    return styles | {model: grey | dict(marker=MARKERS[i]) for i, model in enumerate(peers)}
+    return own_styles | {model: grey | dict(marker=MARKERS[i]) for i, model in enumerate(peers)}
 
 
-def _draw_ranks(ax, models, ranks, styles):
+def draw_ranks(ax, models, ranks, look):
     """Draw the mean ranks, the best on top."""
     ranked = sorted((j for j in range(len(models)) if np.isfinite(ranks[j])), key=lambda j: -ranks[j])
     for row, j in enumerate(ranked):
-        ax.plot(ranks[j], row, linestyle="", **styles[models[j]])
+        ax.plot(ranks[j], row, linestyle="", **look[models[j]])
     ax.set_yticks(range(len(ranked)), [MODELS[models[j]].label for j in ranked], fontsize="small")
     ax.set(xlabel="Mean rank", ylim=(-0.7, len(ranked) - 0.3))
     ax.grid(alpha=0.25)

@@ -78,7 +78,7 @@ def plot(records, path):
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True, layout="constrained")
     titles = {"l0": "l0: 20 nonzero weights", "l1": "l1 ball of the true radius"}
     for ax, (name, title) in zip(axes, titles.items(), strict=True):
-        _draw(ax, [record for record in records if record["set"] == name])
+        draw_success(ax, [record for record in records if record["set"] == name])
         ax.set_title(f"{title}, of d = 1000", loc="left")
         ax.set(xlabel="Number of rows n", xlim=(92, 408), ylim=(-0.04, 1.04), xticks=range(100, 401, 50))
         ax.grid(alpha=0.25)
@@ -92,7 +92,8 @@ def plot(records, path):
     plt.close(fig)
 
 
-def _draw(ax, records):
+def draw_success(ax, records, label="{} ({} trials)"):
+    """Draw the share of successes of each method against n, with 68 % intervals; a label names it and its trials."""
     for i, (method, members) in enumerate(group(records, "method").items()):
         by_n = sorted(group(members, "n").items())
         n = np.array([key[0] for key, _ in by_n])
@@ -102,8 +103,8 @@ def _draw(ax, records):
         rate, x = hits / trials, n + 2.5 * (i - 1.5)  # side by side, lest the bars hide each other
         style = dict(color=COLOURS[i], zorder=4 - i / 10)
         ax.vlines(x, low, high, linewidth=1, alpha=0.6, **style)
-        label = f"{method[0]} ({trials.max()} trials)"
-        ax.plot(x, rate, marker=MARKERS[i], markersize=5, linewidth=2.4 if i == 0 else 1.3, label=label, **style)
+        ax.plot(x, rate, marker=MARKERS[i], markersize=5, linewidth=2.4 if i == 0 else 1.3, **style)
+        ax.lines[-1].set_label(label.format(method[0], trials.max()))
 
 
 def _wilson(hits, trials, z=1.0):

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+import cover
 import numpy as np
 import one_hidden_layer
 import quadratic
@@ -80,12 +81,15 @@ def parse(arguments=None):
     parser.add_argument("--rst", help="file for the tables of docs/benchmarks.rst, from all records")
     parser.add_argument("--plot", help="file for the picture: success rate against n")
     parser.add_argument("--race-plot", help="file for the picture: error against time of the block race")
+    parser.add_argument("--cover", help="file for the picture of the front page; needs --results, see block tables")
     real_tables.add_options(parser)
     options = parser.parse_args(arguments)
     if options.seeds is None:
         options.seeds = 3 if options.quick else 20
     if options.keep and not options.json:
         parser.error("--keep needs --json")
+    if options.cover and not options.results:
+        parser.error("--cover needs --results")
     if options.seeds < 1 or options.threads < 1:
         parser.error("--seeds and --threads must be at least 1")
     return options
@@ -110,6 +114,10 @@ def main():
             races = traces(options)
             draw(races, options.race_plot)
             records += races
+        if options.cover:
+            panels = cover.cover(options)
+            cover.draw(panels, options.cover, options.results)
+            records += panels
     records = save(options, metadata, records)
     if options.rst:
         speed_page.write(records, metadata, options, options.rst)
