@@ -92,6 +92,7 @@ html_copy_source = False
 html_show_sourcelink = False
 # Pages of no section need no list of its pages.
 html_sidebars = {name: [] for name in ("index", "start", "choose", "benchmarks", "gallery/*")}
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "header_links_before_dropdown": 7,
     "navbar_align": "left",
