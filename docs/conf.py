@@ -29,9 +29,14 @@ extensions = [
 exclude_patterns = ["_build", "inventories"]
 templates_path = ["templates"]
 default_role = "py:obj"
+# Quotes in signatures and primes of derivatives are as they are typed; blocks that say no language are text.
+smartquotes = False
+highlight_language = "none"
+toc_object_entries_show_parents = "hide"
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
 # Names in single quotes are mostly parameters; a reference that says what it refers to must be there.
@@ -80,7 +85,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "remove_config_comments": True,
     "doc_module": ("skrelu",),
-    "backreferences_dir": None,
+    "backreferences_dir": "gallery/backreferences",
 }
 
 html_math_renderer = "mathml"
@@ -147,8 +152,8 @@ def escape_docstring(app, what, name, obj, options, lines):
     def escaped(match):
         return r"\|" if match[0] == "|" else match[0].replace(" ... ", " \u2026 ")
 
-    # A literal, an indented line (a code block or a field), or a bar.
-    text = re.sub(r"``[^`]*``|^ .*$|\|", escaped, "\n".join(lines), flags=re.MULTILINE)
+    # A literal, an indented line (a code block or a field), a line of a doctest, or a bar.
+    text = re.sub(r"``[^`]*``|^(?: |>>>|\.\.\.).*$|\|", escaped, "\n".join(lines), flags=re.MULTILINE)
     lines[:] = text.replace("_,)", r"\_,)").split("\n")
 
 

@@ -39,7 +39,8 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         Returns
         -------
-        self
+        object
+            The estimator itself.
 
         Raises
         ------

@@ -24,7 +24,7 @@ def laplace(network, whitening, weights, *, alpha, mean_square, degrees_of_freed
     ----------
     network : OneHiddenLayer
     whitening : Whitening
-        Centered if and only if there are intercepts.
+        Centred if and only if there are intercepts.
     weights : Weights
         Normalised, in the user's units.
     alpha : float

@@ -57,7 +57,8 @@ def recovery_error(coef_true, coef, *, sign_invariant=False, scale_invariant=Fal
     0.0
     >>> recovery_error([[3.0, 0.0], [0.0, 4.0]], [[0.0, 4.0]])
     0.6
-    >>> recovery_error([3.0, 4.0], [-6.0, -8.0], sign_invariant=True, scale_invariant=True)
+    >>> recovery_error(
+    ...     [3.0, 4.0], [-6.0, -8.0], sign_invariant=True, scale_invariant=True)
     0.0
     """
     truth, found = _comparable_rows(coef_true, coef)
@@ -109,7 +110,8 @@ def match_units(coef_true, coef, *, sign_invariant=False):
     Examples
     --------
     >>> from skrelu.metrics import match_units
-    >>> rows, columns, sign = match_units([[3.0, 0.0], [0.0, 4.0]], [[0.1, 4.0], [1.0, 1.0], [3.0, 0.2]])
+    >>> planted, found = [[3.0, 0.0], [0.0, 4.0]], [[0.1, 4.0], [1.0, 1.0], [3.0, 0.2]]
+    >>> rows, columns, sign = match_units(planted, found)
     >>> rows, columns
     (array([0, 1]), array([2, 0]))
     """

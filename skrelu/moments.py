@@ -192,7 +192,7 @@ def hermite_moments(rows, whitening, n_directions=None, *, odd=False):
     ----------
     rows : Rows
     whitening : Whitening
-        Centered.
+        Centred.
     n_directions : int, optional
         Number of directions of the span, at most `MAX_DIRECTIONS`. None: the number of eigenvalues of the second moment
         above `edge`, at least 1.

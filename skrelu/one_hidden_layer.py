@@ -29,20 +29,18 @@ ACTIVATIONS = [name for name, value in vars(activations).items() if isinstance(v
 
 
 class OneHiddenLayerNet(NetworkRegressor):
-    """One hidden layer of any activation, from the moments of the data to machine precision.
+    """One hidden layer of any activation, by descent from a start that the moments of the data give.
 
-    Solves
+    Solves::
 
-    ``min_{w_j, b_j, v_j, c} 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) sum_j (w_j' S w_j + v_j^2)``,
-    ``f(x) = c + sum_j v_j a(<w_j, x> + b_j)``,
+        min_{w_j, b_j, v_j, c}  1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2
+                                + (alpha/2) sum_j (w_j' S w_j + v_j^2),
+        f(x) = c + sum_j v_j a(<w_j, x> + b_j)
 
-    s the sample weights, S the variances of the columns, a the activation.
-
-    The start is that of [1]_: Hermite moments ``E[y He_m(x)]`` of the whitened x are sums of powers of the directions
-    of the units. The span of the w_j comes from the second moment, for activations that are odd but for a constant from
-    the third; directions, magnitudes, biases and output weights from all moments up to the fourth in that span. Descent
-    follows; with ``solver="gd"`` and ``step_size=1.0`` gradient descent on w, b and c with step 1/L, L the largest
-    eigenvalue of the start's Gauss-Newton matrix, and the v_j of the start.
+    s the sample weights, S the variances of the columns, a the activation. The start is that of [1]_: Hermite moments
+    ``E[y He_m(x)]`` of the whitened x are sums of powers of the directions of the units. The span of the w_j comes from
+    the second one, for activations that are odd but for a constant from the third; directions, magnitudes, biases and
+    outputs from all up to the fourth in that span. Descent follows; that of the papers with "gd" and a step of 1.0.
 
     Theorem of [2]_: for x ~ N(0, I), y = sum_j v_j a(<w_j, x>) without noise, a differentiable and v known, fewer rows
     than weights (n up to a constant times k d, the constant depending on a, v and the condition number of W), gradient
@@ -58,7 +56,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         Number k of units. "auto": as many as the data tell, see the Notes of `OneHiddenLayerReLU`.
     activation : str or Activation, default="softplus"
         A name of `skrelu.activations`: "softplus", "tanh", "sigmoid", "erf", "gelu", "swish", "relu", "leaky_relu" or
-        "squared_relu"; or an `Activation` object, whose value and derivative suffice.
+        "squared_relu"; or an `activations.Activation`, whose value and derivative suffice.
     init : {"tensor", "random"} or array-like of shape (n_hidden, n_features), default="tensor"
         "random": directions uniform in the whitened metric. An array: the weights of the units; their outputs by least
         squares, +1 if `output_weights` is "positive", biases 0. A tensor start gives at most rank(X) units, and at most
@@ -66,22 +64,20 @@ class OneHiddenLayerNet(NetworkRegressor):
     output_weights : {"signed", "positive"}, default="signed"
         "positive": all v_j are.
     alpha : float or "auto", default="auto"
-        Weight decay, in units of y for a homogeneous activation: see `OneHiddenLayerReLU`. For others a number acts on
-        y in its own units, and "auto" counts ``w_j' S w_j`` times the variance of y, so that its units do not matter.
-        "auto": chosen by generalised cross-validation, see the same Notes; 0 with "gd".
+        Weight decay, in units of y if the activation is homogeneous, else for y in its own units. "auto": chosen as by
+        `OneHiddenLayerReLU`, with ``w_j' S w_j`` times the variance of y if not homogeneous; 0 with "gd".
     solver : {"auto", "gd"}, default="auto"
         "gd": gradient descent on w, b and c with the v_j of the start.
     step_size : float or "auto", default="auto"
-        A number multiplies 1/L and selects "gd". "auto" with "gd" halves the step for good whenever it would raise the
-        objective.
+        A number selects "gd" and multiplies 1/L, L the largest eigenvalue of the start's Gauss-Newton matrix. "auto"
+        with "gd" halves the step for good whenever it would raise the objective.
     fit_intercept : bool, default=True
         Whether there are b_j and c; False is the model of the papers.
     max_iter : int, default=1000
         Largest number of iterations of each start.
     tol : float, default=1e-10
         "gd" stops when ``|w+ - w| <= tol |w+|``; 0 means: run `max_iter` iterations. "auto" stops when
-        ``(g' M^-1 g)^(1/2) <= tol``, g the gradient and M the Gauss-Newton matrix of inputs independent of the
-        units, y in units of its root mean square. Values below 10 eps of the dtype count as 10 eps.
+        ``(g' M^-1 g)^(1/2) <= tol``, as `OneHiddenLayerReLU` does. Values below 10 eps of the dtype count as 10 eps.
     random_state : int, RandomState instance or None, default=None
         Draws of all starts and paths. Same data and seed, same result; draws do not depend on the number of rows.
     n_init : int, default=10
@@ -95,20 +91,21 @@ class OneHiddenLayerNet(NetworkRegressor):
     Attributes
     ----------
     hidden_coef_ : ndarray of shape (n_hidden, n_features)
-        w_j, by decreasing ``|v_j| (w_j' S w_j)^(1/2)``.
+        Weights w_j, by decreasing ``|v_j| (w_j' S w_j)^(1/2)``.
     hidden_intercept_ : ndarray of shape (n_hidden,)
+        Biases b_j; 0 without.
     output_coef_ : ndarray of shape (n_hidden,)
-        v_j; +-1 where the activation is homogeneous, magnitudes being in the units; positive where it is odd but for a
-        constant (with ``fit_intercept=False``: odd).
+        Outputs v_j; +-1 for a homogeneous activation, magnitudes being in the units; positive for one that is odd but
+        for a constant (with ``fit_intercept=False``: odd).
     output_intercept_ : float
+        The intercept c, in units of y; 0 without.
     init_coef_ : ndarray of shape (n_units, n_features)
         The first start, before any descent.
     alpha_ : float
-    alphas_ : ndarray of shape (n_alphas,)
-        The weight decays tried, in decreasing order. Only with ``alpha="auto"``.
-    criterion_ : ndarray of shape (n_alphas,)
-        Generalised cross-validation of each: an estimate of the mean squared error on new rows, in the square of the
-        unit of y; infinite where the fit could interpolate any y. Only with ``alpha="auto"``.
+        The weight decay of the fit; of an average, that of the lowest criterion.
+    alphas_, criterion_ : ndarray of shape (n_alphas,)
+        Weight decays tried, decreasing, and their generalised cross-validation: mean squared error to expect on new
+        rows, infinite where the fit could interpolate any y. Only with ``alpha="auto"``.
     loss_ : float
         Half the weighted mean squared error at the returned parameters, without penalty.
     loss_curve_ : list of float
@@ -116,11 +113,13 @@ class OneHiddenLayerNet(NetworkRegressor):
     n_iter_ : int
         Iterations of the start that was kept.
     converged_ : bool
+        Whether the solver came to its goal, `tol`.
     stop_reason_ : str
-        Why the solver stopped, and whether the data can determine so many weights: one or two sentences.
+        Why the solver stopped, and whether the data can determine so many weights.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only when X has string column names.
+        Names of the columns of X; only when they are all strings.
 
     Warns
     -----
@@ -202,13 +201,15 @@ class OneHiddenLayerNet(NetworkRegressor):
         X : {array-like, CSR/CSC matrix or array} of shape (n_samples, n_features)
             Or as in `fit`: then a dask collection gives dask arrays, not yet computed.
         return_std : bool, default=False
+            Whether to return standard deviations, too.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
+            Predictions.
         std : ndarray of shape (n_samples,)
-            Only if `return_std`: standard deviation of the predictive distribution, of the noise, estimated from the
-            residuals, and of the weights, by a Laplace approximation in which x is independent of the slopes of units.
+            Standard deviation, only with `return_std`: of noise, estimated from the residuals, and of the weights, by a
+            Laplace approximation in which x is independent of the slopes of units.
         """
         return mapped(self, self._predicted, X, return_std)
 

@@ -6,12 +6,13 @@ from skrelu.one_hidden_layer import OneHiddenLayerNet
 
 
 class OneHiddenLayerReLU(OneHiddenLayerNet):
-    """One hidden layer of ReLUs, from the moments of the data to machine precision.
+    """One hidden layer of ReLUs, by descent from a start that the moments of the data give.
 
-    Solves
+    Solves::
 
-    ``min_{w_j, b_j, v_j, c} 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) sum_j (w_j' S w_j + v_j^2)``,
-    ``f(x) = c + sum_j v_j max(0, <w_j, x> + b_j)``,
+        min_{w_j, b_j, v_j, c}  1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2
+                                + (alpha/2) sum_j (w_j' S w_j + v_j^2),
+        f(x) = c + sum_j v_j max(0, <w_j, x> + b_j)
 
     s the sample weights, S the variances of the columns. A ReLU is positively homogeneous: v_j is reported as +-1, with
     the magnitude in w_j, and the penalty is ``alpha sum_j (w_j' S w_j)^(1/2)``.
@@ -68,14 +69,17 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     Attributes
     ----------
     hidden_coef_ : ndarray of shape (n_hidden, n_features)
-        w_j, by decreasing ``w_j' S w_j``.
+        Weights w_j, by decreasing ``w_j' S w_j``.
     hidden_intercept_ : ndarray of shape (n_hidden,)
+        Biases b_j; 0 without.
     output_coef_ : ndarray of shape (n_hidden,)
-        v_j, +-1.
+        Outputs v_j, +-1.
     output_intercept_ : float
-    init_coef_ : ndarray of shape (n_hidden, n_features)
-        The first start, before any descent.
+        The intercept c, in units of y; 0 without.
+    init_coef_ : ndarray of shape (n_units, n_features)
+        The first start, before any descent; with ``n_hidden="auto"`` of as many units as the moments propose.
     alpha_ : float
+        The weight decay of the fit: `alpha`, or the one chosen; of an average, that of the lowest criterion.
     alphas_ : ndarray of shape (n_alphas,)
         The weight decays tried, in decreasing order. Only with ``alpha="auto"``.
     criterion_ : ndarray of shape (n_alphas,)
@@ -89,11 +93,13 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     n_iter_ : int
         Iterations of the start that was kept.
     converged_ : bool
+        Whether the solver came to its goal, `tol`.
     stop_reason_ : str
         Why the solver stopped, and whether the data can determine so many weights: one or two sentences.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only when X has string column names.
+        Names of the columns of X; only when they are all strings.
 
     Warns
     -----
@@ -102,7 +108,9 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
 
     See Also
     --------
+    OneHiddenLayerNet : Other activations.
     ProjectedReLURegressor : One unit, with side information about its weights.
+    TwoLayerReLURecovery : Several outputs.
 
     Notes
     -----
@@ -141,7 +149,8 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     --------
     >>> from skrelu import OneHiddenLayerReLU, datasets, metrics
     >>> X, y, teacher = datasets.make_one_hidden_layer(
-    ...     n_samples=400, n_features=10, n_hidden=3, return_teacher=True, random_state=0)
+    ...     n_samples=400, n_features=10, n_hidden=3,
+    ...     return_teacher=True, random_state=0)
     >>> model = OneHiddenLayerReLU(n_hidden=3, random_state=0).fit(X, y)
     >>> metrics.recovery_error(teacher.hidden_coef_, model.hidden_coef_) < 1e-10
     True

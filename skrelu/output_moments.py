@@ -66,7 +66,7 @@ def output_moments(rows, whitening, n_directions=None):
     ----------
     rows : Rows
     whitening : Whitening
-        Centered.
+        Centred.
     n_directions : int, optional
         Number of directions of the span. None: the number of them above `edge`, at least the rank of the outputs if
         that is less than their number, at least 1.

@@ -22,7 +22,7 @@ def predictive_distribution(network, theta, whitening):
     network : TwoLayer
     theta : ndarray
     whitening : Whitening
-        Centered if and only if there are intercepts.
+        Centred if and only if there are intercepts.
     """
     layer, n, p = network.layer(theta, slopes=True), max(network.rows.weight_sum, 1.0), network.activation.homogeneity
     if network.alpha > 0:

@@ -25,19 +25,20 @@ CURVED_TOL = 1e-2  # of tol, for sets whose faces are curved: Newton steps do no
 class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """One ReLU whose weights lie in a structured set, by projected gradient descent and Newton steps on faces.
 
-    Solves
+    Solves::
 
-    ``min_{w in K, b} 1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2``
+        min_{w in K, b}  1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2
 
     for the set K of the side information (sparse, small in l1 norm, monotone, ...), s the sample weights. The intercept
     b is never constrained.
 
-    With ``solver="gd"`` and ``step_size=1.0`` it is, to the letter, the iteration of [1]_ from ``w_0 = 0``,
+    With ``solver="gd"`` and ``step_size=1.0`` it is, to the letter, the iteration of [1]_ from ``w_0 = 0``::
 
-    ``w_{t+1} = P_K(w_t - mu_t g(w_t))``, ``mu_0 = 2``, ``mu_t = 1`` after,
-    ``g(w) = 1/n sum_i (max(0, z_i) - y_i)(1 + sign(z_i)) x_i``, ``z_i = <w, x_i>``, ``sign(0) = 0``.
+        w_{t+1} = P_K(w_t - mu_t g(w_t)),    mu_0 = 2,    mu_t = 1 after,
+        g(w) = 1/n sum_i (max(0, z_i) - y_i) (1 + sign(z_i)) x_i,
+        z_i = <w, x_i>,    sign(0) = 0
 
-    Theorem of [1]_: for x ~ N(0, I), y = max(0, <w*, x>) without noise and K the smallest set of its family that
+    Theorem 3.1 of [1]_: for x ~ N(0, I), y = max(0, <w*, x>) without noise and K the smallest set of its family that
     contains w*, once n exceeds a constant times the phase-transition number of (K, w*), the error at least halves with
     every step, with high probability. Nothing is guaranteed for other inputs, with an intercept, or below that n.
 
@@ -55,14 +56,15 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         A number multiplies the steps mu_t of the paper and selects "gd". "auto" with "gd" halves the step for good
         whenever it would raise the objective.
     fit_intercept : bool, default=True
+        Whether there is b; False is the model of the theorem.
     max_iter : int, default=1000
         Largest number of iterations.
     tol : float, default=1e-10
         "gd" stops when ``|w+ - w| <= tol |w+|``; 0 means: run `max_iter` iterations. "auto" stops when
         ``|v - P_K(v - g)| <= tol``, v and g weights and gradient in units in which the columns of X (about their means
         when there is an intercept) and y have root mean square at most 1; for nonconvex K when the gradient within the
-        face is at most tol and no exchange of the face helps; for `LowRank`, whose faces are curved, a hundredth of
-        tol takes its place. Values below 10 eps of the dtype count as 10 eps.
+        face is at most tol and no exchange of the face helps; for `constraints.LowRank`, whose faces are curved, a
+        hundredth of tol takes its place. Values below 10 eps of the dtype count as 10 eps.
     random_state : int, RandomState instance or None, default=None
         Accepted for uniformity; nothing is drawn.
     warm_start : bool, default=False
@@ -73,8 +75,9 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
-        w, a point of K.
+        The weights w, a point of K.
     intercept_ : float
+        The intercept b, in units of y; 0 without.
     loss_ : float
         Half the weighted mean squared error at the returned parameters.
     loss_curve_ : list of float
@@ -84,12 +87,15 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         ``|w - P_K(w - g)|_2``, g the gradient of half the mean squared error with respect to w, in the units of X and
         y; 0 at a stationary point of a convex K where the loss is smooth (see Notes).
     n_iter_ : int
+        Iterations run, at least 1: the length of `loss_curve_`.
     converged_ : bool
+        Whether the solver came to its goal, `tol`.
     stop_reason_ : str
         Why the solver stopped, a sentence.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only when X has string column names.
+        Names of the columns of X; only when they are all strings.
 
     Warns
     -----
@@ -107,7 +113,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     convex K: spectral projected gradient steps until the face is identified, then Newton steps on the face. On
     nonconvex K: a thresholding pursuit with Newton steps on the support, over growing and shrinking sets. Nothing is
     proved for it beyond stationarity. Measured on x ~ N(0, I) without noise, d = 1000 and 20 normal weights: the
-    planted weights, to rounding, 20 times in 20 from n = 200 (`L0Ball`) and n = 225 (`L1Ball`).
+    planted weights, to rounding, 20 times in 20 from n = 200 (`constraints.L0Ball`) and n = 225
+    (`constraints.L1Ball`).
 
     Rows with y < 0 have a kink in their loss where <w, x> + b = 0, and noisy optima sit on kinks. "auto" smooths them,
     in the end over a relative width of 1e-6, so that `optimality_`, which knows only one of the gradients at a kink,
@@ -124,8 +131,10 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
     >>> from skrelu import ProjectedReLURegressor, constraints, datasets, metrics
     >>> X, y, teacher = datasets.make_relu_regression(
-    ...     n_samples=80, n_features=100, n_nonzero=5, return_teacher=True, random_state=0)
-    >>> model = ProjectedReLURegressor(constraints.L0Ball(5), fit_intercept=False).fit(X, y)
+    ...     n_samples=80, n_features=100, n_nonzero=5,
+    ...     return_teacher=True, random_state=0)
+    >>> model = ProjectedReLURegressor(constraints.L0Ball(5), fit_intercept=False)
+    >>> model = model.fit(X, y)
     >>> metrics.recovery_error(teacher.coef_, model.coef_) < 1e-10
     True
     """
@@ -182,7 +191,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
         Returns
         -------
-        self
+        object
+            The estimator itself.
 
         Raises
         ------
@@ -209,6 +219,14 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         Returns
         -------
         ndarray of shape (n_samples,)
+            Predictions, all >= 0.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has missing or infinite values or other columns than in `fit`.
         """
         return mapped(self, self._predicted, X)
 

@@ -29,9 +29,9 @@ MARGIN = 1e-6  # a larger size wins only by a relative gain in score above this,
 class ProjectedReLURegressorCV(ProjectedReLURegressor):
     """One ReLU whose weights lie in a structured set, the size of the set chosen by cross-validation.
 
-    For each size r of a grid solves the problem of `ProjectedReLURegressor`,
+    For each size r of a grid solves the problem of `ProjectedReLURegressor`::
 
-    ``min_{w in K(r), b} 1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2``,
+        min_{w in K(r), b}  1/(2 sum_i s_i) sum_i s_i (max(0, <w, x_i> + b) - y_i)^2
 
     on each training fold, by a path from small to large sizes in which each fit starts from the one before; scores it
     by the mean squared error on the test fold; and fits the chosen size to all rows.
@@ -53,23 +53,54 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         smallest whose error is within one standard error (over folds) of the lowest.
     n_jobs : int or None, default=None
         Folds fitted in parallel.
-    solver, step_size, fit_intercept, max_iter, tol, random_state, warm_start, verbose
-        As in `ProjectedReLURegressor`; `warm_start` concerns the last fit only.
+    solver : {"auto", "gd"}, default="auto"
+        As in `ProjectedReLURegressor`, like all that follow.
+    step_size : float or "auto", default="auto"
+        A number multiplies the steps of the paper and selects "gd".
+    fit_intercept : bool, default=True
+        Whether there is b.
+    max_iter : int, default=1000
+        Largest number of iterations of each fit.
+    tol : float, default=1e-10
+        When each fit stops.
+    random_state : int, RandomState instance or None, default=None
+        Accepted for uniformity; nothing is drawn. A splitter has a seed of its own.
+    warm_start : bool, default=False
+        Start the last fit, that of the chosen size, from the weights of the previous one.
+    verbose : int, default=0
+        Print every iteration of the last fit whose number is a multiple of ``10 / verbose``.
 
     Attributes
     ----------
     best_constraint_ : object of `skrelu.constraints`
         The chosen set.
     sizes_ : ndarray of shape (n_sizes,)
-        Increasing.
+        Sizes tried, increasing.
     cv_results_ : dict of ndarrays
         ``param_<size>``, ``split<k>_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score`` as in
         `sklearn.model_selection.GridSearchCV`; scores are negative mean squared errors. Means and deviations weigh each
         fold by the sum of its test weights.
-    coef_, intercept_, loss_, loss_curve_, optimality_, n_iter_, converged_, stop_reason_
-        Of the fit of the chosen size, as in `ProjectedReLURegressor`.
-    n_features_in_, feature_names_in_
-        As in `ProjectedReLURegressor`.
+    coef_ : ndarray of shape (n_features,)
+        The weights w, a point of `best_constraint_`. This and the next seven are those of the last fit, of the chosen
+        size to all rows, as in `ProjectedReLURegressor`.
+    intercept_ : float
+        The intercept b.
+    loss_ : float
+        Half the weighted mean squared error on all rows.
+    loss_curve_ : list of float
+        Objective after each iteration.
+    optimality_ : float
+        Length of a projected gradient step, ``|w - P_K(w - g)|_2``.
+    n_iter_ : int
+        Iterations run.
+    converged_ : bool
+        Whether the solver came to its goal.
+    stop_reason_ : str
+        Why it stopped, a sentence.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of X; only when they are all strings.
 
     Warns
     -----
@@ -90,7 +121,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
     >>> from skrelu import ProjectedReLURegressorCV, constraints, datasets
     >>> X, y = datasets.make_relu_regression(
     ...     n_samples=200, n_features=30, n_nonzero=3, noise=0.01, random_state=0)
-    >>> model = ProjectedReLURegressorCV(constraints.L0Ball(), sizes=[1, 2, 3, 6, 12], selection="one_se").fit(X, y)
+    >>> model = ProjectedReLURegressorCV(
+    ...     constraints.L0Ball(), sizes=[1, 2, 3, 6, 12], selection="one_se").fit(X, y)
     >>> model.best_constraint_
     L0Ball(n_nonzero=3)
     """
@@ -154,7 +186,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
 
         Returns
         -------
-        self
+        object
+            The estimator itself.
 
         Raises
         ------

@@ -12,12 +12,14 @@ from skrelu.rows.read import mapped
 
 
 class QuadraticNet(QuadraticFit):
-    """Quadratic units, with a certificate that no network of any number of them fits better.
+    """Quadratic units, with a certificate that tells whether any network of such units fits better.
 
-    Solves, for s the sample weights and S the diagonal matrix of the variances of the columns,
+    Solves, for s the sample weights and S the diagonal matrix of the variances of the columns::
 
-    ``min_{M, b, c} 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + (alpha/2) (|S^1/2 M S^1/2|_* + b' S b)``,
-    ``f(x) = x' M x + <b, x> + c``,    ``M = sum_j v_j w_j w_j'``, v_j = +-1, j = 1, ..., n_hidden,
+        min_{M, b, c}  1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2
+                       + (alpha/2) (|S^1/2 M S^1/2|_* + b' S b),
+        f(x) = x' M x + <b, x> + c,
+        M = sum_j v_j w_j w_j',    v_j = +-1,    j = 1, ..., n_hidden
 
     |.|_* the nuclear norm: the least ``sum_j w_j' S w_j`` over the units that make up M. With the default `alpha` the
     penalty of b is another: see Notes. With `n_hidden` None, or at least the rank of X, M is any symmetric matrix (any
@@ -77,13 +79,14 @@ class QuadraticNet(QuadraticFit):
     matrix_ : ndarray of shape (n_features, n_features)
         M, symmetric. Twice an entry off the diagonal is the weight of the product of two columns.
     coef_ : ndarray of shape (n_features,)
-        b; 0 without.
+        Linear part b; 0 without.
     intercept_ : float
+        The intercept c, in units of y; 0 without.
     hidden_coef_ : ndarray of shape (n_units, n_features)
-        w_j by decreasing ``w_j' S w_j``: orthogonal in S, so that these are the eigenvalues of ``S^1/2 M S^1/2``; of
-        "gd", the units themselves. `n_hidden` rows, or as many as M has rank.
+        The units w_j by decreasing ``w_j' S w_j``: orthogonal in S, so that these are the eigenvalues of ``S^1/2 M
+        S^1/2``; of "gd", the units themselves. `n_hidden` rows, or as many as M has rank.
     output_coef_ : ndarray of shape (n_units,)
-        v_j, +-1.
+        Their outputs v_j, +-1.
     optimality_gap_ : float
         At least 0 but for rounding, and 0 if and only if no admissible matrix M of any rank, symmetric, or positive
         semidefinite with positive outputs, has a lower objective; whatever X and y are. For alpha > 0 it is
@@ -95,11 +98,12 @@ class QuadraticNet(QuadraticFit):
         norm is ``max(0, -lambda_min(G)) + |<G, M>| / tr M + |(g, h)|`` instead. It is 0 if the residual is zero to
         rounding.
     certified_ : bool
-        Whether that is at most `tol`: the fit is a global optimum.
+        Whether `optimality_gap_` is at most `tol`, or its floor: the fit is a global optimum.
     alpha_ : float
-    alphas_ : ndarray
+        The weight decay of the fit: `alpha`, or the one chosen.
+    alphas_ : ndarray of shape (n_alphas,)
         The weight decays tried, decreasing; last 0 if tried. This and the next two only with alpha "auto".
-    criterion_ : ndarray
+    criterion_ : ndarray of shape (n_alphas,)
         Their criterion, an estimate of the mean squared error on new rows, in squared units of y; infinite where the
         fit could interpolate any targets.
     linear_alpha_ : float
@@ -112,11 +116,14 @@ class QuadraticNet(QuadraticFit):
     n_iter_ : int
         Iterations of the start that was kept.
     converged_ : bool
-        With no limit on the units "auto" has converged only if the fit is certified.
+        Whether the solver came to its goal, `tol`. With no limit on the units "auto" has converged only if the fit is
+        certified.
     stop_reason_ : str
+        Why the solver stopped, a sentence.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only when X has string column names.
+        Names of the columns of X; only when they are all strings.
 
     Warns
     -----
@@ -139,11 +146,12 @@ class QuadraticNet(QuadraticFit):
     decreasing weight decay, cut down to the k largest eigenvalues of their M; at last Newton steps. A global optimum
     over k units need not be one over more: the certificate then says that it is not.
 
-    alpha "auto" solves, with m the means of the columns if there are both b and c, else 0,
+    alpha "auto" solves, with m the means of the columns if there are both b and c, else 0::
 
-    ``min 1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2 + alpha/2 |S^1/2 M S^1/2|_* + rho/2 |S^1/2 (b + 2 M m)|^2``:
+        min_{M, b, c}  1/(2 sum_i s_i) sum_i s_i (f(x_i) - y_i)^2
+                       + (alpha/2) |S^1/2 M S^1/2|_* + (rho/2) |S^1/2 (b + 2 M m)|^2
 
-    the slope at the means is penalised, by a number without units. rho is the best for M = 0, of 37 values from 1e2 to
+    The slope at the means is penalised, by a number without units. rho is the best for M = 0, of 37 values from 1e2 to
     1e-10, by generalised cross-validation. alpha is the one of `alphas_` with the lowest `criterion_`: each is half the
     one before, from 1.001 times the one at which M vanishes, until 6 in a row have not improved it, then 0 if the rows
     are more than the weights. A smaller one wins only if its criterion is lower by more than 1e-3, relatively. The
@@ -177,9 +185,10 @@ class QuadraticNet(QuadraticFit):
     >>> import numpy as np
     >>> from skrelu import QuadraticNet, datasets
     >>> X, y, teacher = datasets.make_quadratic(
-    ...     n_samples=300, n_features=20, n_hidden=3, return_teacher=True, random_state=0)
+    ...     n_samples=300, n_features=20, n_hidden=3,
+    ...     return_teacher=True, random_state=0)
     >>> model = QuadraticNet(n_hidden=3, random_state=0).fit(X, y)
-    >>> bool(np.abs(model.matrix_ - teacher.matrix_).max() < 1e-10), model.certified_
+    >>> np.allclose(model.matrix_, teacher.matrix_, atol=1e-10), model.certified_
     (True, True)
     """
 
@@ -246,14 +255,22 @@ class QuadraticNet(QuadraticFit):
         Returns
         -------
         y : ndarray of shape (n_samples,)
+            Predictions.
         std : ndarray of shape (n_samples,)
-            Only with `return_std`: standard deviation of the predictive distribution, noise included; see Notes.
+            Standard deviation of the predictive distribution, noise included; see Notes. Only with `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has missing or infinite values or other columns than in `fit`.
         """
         return mapped(self, self._predicted, X, return_std)
 
     def _predicted(self, X, return_std):
         """Return the predictions for a block of rows."""
-        # About the center of the fit: about the origin, terms may cancel.
+        # About the centre of the fit: about the origin, terms may cancel.
         linear, center, c = self._centered
         weights = np.vstack([self.hidden_coef_, linear]).astype(X.dtype)
         Z = X @ weights.T - weights @ center.astype(X.dtype)

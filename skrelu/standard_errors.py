@@ -41,7 +41,7 @@ def standard_errors(network, theta, whitening, max_weights=MAX_WEIGHTS):
     network : TwoLayer
     theta : ndarray
     whitening : Whitening
-        Centered if and only if there are intercepts.
+        Centred if and only if there are intercepts.
     max_weights : int
         With more weights in the hidden layer, x~ is treated as independent of the units along the directions that the
         white v_j do not span, as it is for Gaussian x: there H is ``<u_j, u_l> E[f'_j f'_l]`` for each of them, and 1/n

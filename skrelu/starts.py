@@ -33,7 +33,7 @@ def tensor_start(rows, whitening, moments, activation, n_units, rng, *, n_negati
     ----------
     rows : Rows
     whitening : Whitening
-        Centered.
+        Centred.
     moments : HermiteMoments
     activation : Activation
     n_units : int
@@ -282,7 +282,7 @@ def two_layer_start(whitening, moments, activation, n_units, rng, *, fit_interce
     Parameters
     ----------
     whitening : Whitening
-        Centered.
+        Centred.
     moments : OutputMoments
     activation : Activation
     n_units : int

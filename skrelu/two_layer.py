@@ -13,12 +13,12 @@ from skrelu.two_layer_fit import TwoLayerFit
 
 
 class TwoLayerReLURecovery(TwoLayerFit):
-    """Two layers of rectified units and linear outputs, recovered exactly from vector outputs.
+    """Two layers, of rectified units and of several linear outputs, both recovered by moments and exact steps.
 
-    Solves
+    Solves::
 
-    ``min_{V, b, U, c} 1/(2 sum_i s_i) sum_i s_i |U f(V x_i + b) + c - y_i|^2
-    + (alpha/2) sum_j (v_j' S v_j + |u_j|^2)``,
+        min_{V, b, U, c}  1/(2 sum_i s_i) sum_i s_i |U f(V x_i + b) + c - y_i|^2
+                          + (alpha/2) sum_j (v_j' S v_j + |u_j|^2)
 
     s the sample weights, S the variances of the columns, v_j the rows of V, u_j the columns of U, f = max(0, z) or
     another activation that is 0 for z <= 0 and positive after.
@@ -42,10 +42,12 @@ class TwoLayerReLURecovery(TwoLayerFit):
         of the outputs if that is less than their number; then as many as minimise the Bayesian information criterion
         ``n q log F + p log n``, F the objective, p the number of weights, q the rank of the outputs.
     activation : {"relu", "squared_relu"} or Activation, default="relu"
-        f. An `Activation` that is neither monotone nor homogeneous may need more starts: nothing is known of it.
+        The activation f. An `activations.Activation` that is neither monotone nor homogeneous may need more starts:
+        nothing is known of it.
     outliers : {"none", "detect"}, default="none"
-        "detect": rows grossly wrong are found and left out; of normal noise 0.05 rows. Without noise all is exact, as a
-        rule, for up to 0.3 of rows wrong (measured); too many units hide some. Weights: half the equations at most.
+        "detect": rows that are grossly wrong are found and left out, and with normal noise 0.05 other rows on average.
+        It needs twice as many equations as weights, and no superfluous units, which could fit wrong rows. Then, without
+        noise, the fit is exact, as a rule, with up to 0.3 of the rows wrong, of one output 0.1 (measured).
     alpha : "auto" or float, default="auto"
         Weight decay, in units of y for ReLUs; 0 is the problem of the paper. "auto": 0 where it leaves no residual on
         more equations than weights, and with ``solver="gd"`` or ``outliers="detect"``; else what generalised
@@ -76,15 +78,19 @@ class TwoLayerReLURecovery(TwoLayerFit):
     Attributes
     ----------
     hidden_coef_ : ndarray of shape (n_hidden, n_features)
-        v_j, of length one if f is homogeneous, by decreasing ``|u_j|`` times the deviation of the unit.
+        The rows v_j of V, of length one if f is homogeneous, by decreasing ``|u_j|`` times the deviation of the unit.
     hidden_intercept_ : ndarray of shape (n_hidden,)
+        Biases b; 0 without.
     output_coef_ : ndarray of shape (n_outputs, n_hidden)
-        U.
+        The second layer U.
     output_intercept_ : ndarray of shape (n_outputs,)
+        Intercepts c, in units of y; 0 without.
     hidden_coef_std_ : ndarray of shape (n_hidden, n_features)
+        Standard errors of `hidden_coef_`; see the next.
     output_coef_std_ : ndarray of shape (n_outputs, n_hidden)
-        Standard errors, for noise independent of X, correlated across outputs or not. Of weights that the data do not
-        determine (`stop_reason_` says so) those of the part that they do, 0 if there is none.
+        Standard errors of `output_coef_`. Both are for noise independent of X, correlated across outputs or not. Of
+        weights that the data do not determine (`stop_reason_` says so) they are those of the part that they do, 0 if
+        there is none.
     exact_ : bool
         Whether `residual_` is zero to rounding (at most 1000 eps) and the rows determine the weights: more equations
         than weights, full rank, no unit that vanishes, is parallel or opposite to another, or active on too few rows.
@@ -93,6 +99,7 @@ class TwoLayerReLURecovery(TwoLayerFit):
     outlier_mask_ : ndarray of shape (n_samples,) of bool
         Rows that were set aside. `residual_`, `exact_`, `loss_` and all other attributes are those of the other rows.
     alpha_ : float
+        The weight decay of the fit: `alpha`, or the one chosen.
     alphas_ : ndarray of shape (n_alphas,)
         Weight decays tried, 0 last; only with ``alpha="auto"``, as `criterion_`.
     criterion_ : ndarray of shape (n_alphas,)
@@ -104,12 +111,15 @@ class TwoLayerReLURecovery(TwoLayerFit):
         Objective after each iteration of the start that was kept; in the first stages that of wide networks and of
         weighted outputs.
     n_iter_ : int
+        Iterations of the start that was kept.
     converged_ : bool
+        Whether the solver came to its goal, `tol`.
     stop_reason_ : str
         Why the solver stopped, and whether the data can determine so many weights.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only when X has string column names.
+        Names of the columns of X; only when they are all strings.
 
     Warns
     -----
@@ -134,7 +144,8 @@ class TwoLayerReLURecovery(TwoLayerFit):
     early, where the objective falls by less than 1 % in ten iterations. The network of the lowest criterion is kept as
     it is. If all columns may be normal (Geary's ratio, 28 rows at least), or `n_hidden` is given, it wins
     if its criterion is lower than without decay by more than 1 %; else unless that without decay is below 0.6 of it.
-    With an activation that is not homogeneous the choice depends on the unit of y. With `warm_start` ``alpha_`` stays.
+    With an activation that is not homogeneous the choice depends on the unit of y. With `warm_start` the
+    decay of the previous fit stays.
 
     Signs come from the first moments, which is as good as their distance to the span of Y in
     [1]_ where that applies, and also applies with noise and with more units than outputs.
@@ -148,10 +159,13 @@ class TwoLayerReLURecovery(TwoLayerFit):
     --------
     >>> from skrelu import TwoLayerReLURecovery, datasets, metrics
     >>> X, Y, teacher = datasets.make_two_layer_relu(
-    ...     n_samples=300, n_features=20, n_hidden=5, n_outputs=8, return_teacher=True, random_state=0)
+    ...     n_samples=300, n_features=20, n_hidden=5, n_outputs=8,
+    ...     return_teacher=True, random_state=0)
     >>> model = TwoLayerReLURecovery(random_state=0).fit(X, Y)
-    >>> model.exact_, metrics.recovery_error(teacher.hidden_coef_, model.hidden_coef_) < 1e-12
-    (True, True)
+    >>> model.n_hidden, len(model.hidden_coef_), model.exact_
+    ('auto', 5, True)
+    >>> metrics.recovery_error(teacher.hidden_coef_, model.hidden_coef_) < 1e-12
+    True
     """
 
     _several_outputs = True
@@ -216,11 +230,18 @@ class TwoLayerReLURecovery(TwoLayerFit):
         Returns
         -------
         y : ndarray of shape (n_samples, n_outputs)
-            (n_samples,) after a fit to y of one dimension.
+            Predictions, of shape (n_samples,) after a fit to y of one dimension.
         std : ndarray of the same shape
             Standard deviation of the predictive distribution: of the noise, estimated from the residuals, and of the
             weights of both layers, to first order and as if x were independent of the slopes of the units. Always
             finite, also where the weights are not identified; near zero if the fit is exact. Only if `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X has missing or infinite values or other columns than in `fit`.
         """
         return mapped(self, self._predicted, X, return_std)
 

@@ -148,7 +148,7 @@ def gearys_ratio(rows, whitening):
     ----------
     rows : Rows
     whitening : Whitening
-        Centered.
+        Centred.
 
     References
     ----------

@@ -317,7 +317,7 @@ def test_shifted_columns_have_the_same_whitening(kind, storage):
 
 @pytest.mark.parametrize("shift", [1e3, 1e6, 1e8])
 def test_standard_deviations_about_zero_are_those_about_the_mean(kind, shift):
-    """Whatever the center, `deviations` are what the penalty of a network is measured in."""
+    """Whatever the centre, `deviations` are what the penalty of a network is measured in."""
     X, weight = table(11)
     X = np.round(X * 64) / 64 + shift
     _, covariance, _ = moments(X, weight)

@@ -62,12 +62,13 @@ class Activation:
     second_derivative : callable, default=None
         ``z -> f''(z)``, likewise, away from kinks. None: zero, and Newton steps are Gauss-Newton steps.
     homogeneity : int, default=None
-        p where ``f(a z) = a^p f(z)`` for all a > 0, so that the scale of a unit moves freely to its output weight. None
-        where there is no such p.
+        The p with ``f(a z) = a^p f(z)`` for all a > 0, so that the scale of a unit moves freely to its output weight.
+        None where there is no such p.
     odd_slope : float, default=None
-        q where ``f(z) - f(-z) = 2 q z`` for all z: but for a linear function, f is even. None where there is no such q.
+        The q with ``f(z) - f(-z) = 2 q z`` for all z: but for a linear function, f is even. None where there is no
+        such q.
     even_constant : float, default=None
-        q where ``f(z) + f(-z) = 2 q`` for all z: but for a constant, f is odd. None where there is no such q.
+        The q with ``f(z) + f(-z) = 2 q`` for all z: but for a constant, f is odd. None where there is no such q.
     kink : float, default=0.0
         Jump of f' at 0.
     closed_form : callable, default=None
@@ -105,11 +106,14 @@ class Activation:
         Parameters
         ----------
         z : ndarray
+            Inputs of units, of any shape.
 
         Returns
         -------
-        value, derivative : ndarray
-            Of the shape of z.
+        value : ndarray
+            The values f(z), of the shape of z.
+        derivative : ndarray
+            The derivatives f'(z), of the shape of z.
         """
         return (self.value(z), self.derivative(z)) if self.together is None else self.together(z)
 
@@ -156,7 +160,7 @@ class Activation:
         Examples
         --------
         >>> from skrelu.activations import relu
-        >>> relu.hermite_coefficients(2).round(4)  # 1 / sqrt(2 pi), 1 / 2, 1 / sqrt(2 pi)
+        >>> relu.hermite_coefficients(2).round(4)  # phi(0), 1/2, phi(0)
         array([0.3989, 0.5   , 0.3989])
         >>> relu.hermite_coefficients(4, scale=[1.0, 2.0, 0.0], bias=1.0).shape
         (5, 3)

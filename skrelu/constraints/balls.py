@@ -40,19 +40,19 @@ def simplex_shares(v, radius):
 class L1Ball(Ball):
     """The l1 ball ``K = {w : sum_i |w_i| <= radius}``.
 
-    The projection of an outer point is ``sign(w_i) max(|w_i| - theta, 0)`` with theta such that the result lies on
-    the sphere, found exactly by sorting. On the sphere (``|w|_1 >= radius (1 - 1000 eps)``) the face is the support
+    The projection of an outer point is ``sign(w_i) max(|w_i| - theta, 0)`` with theta such that the result lies on the
+    sphere, found exactly by sorting [1]_. On the sphere (``|w|_1 >= radius (1 - 1000 eps)``) the face is the support
     of w with normal sign(w); inside it is the whole space.
 
     Parameters
     ----------
     radius : float, default=1.0
-        Finite, >= 0.
+        Bound on the l1 norm, in units of the weights: finite, >= 0.
 
     References
     ----------
-    J. Duchi, S. Shalev-Shwartz, Y. Singer, T. Chandra, "Efficient projections onto the l1-ball for learning in high
-    dimensions", ICML 2008.
+    .. [1] J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra, "Efficient projections onto the l1-ball for
+       learning in high dimensions", ICML 2008.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class L2Ball(Ball):
     Parameters
     ----------
     radius : float, default=1.0
-        Finite, >= 0.
+        Bound on the Euclidean norm, in units of the weights: finite, >= 0.
 
     Examples
     --------
@@ -141,7 +141,7 @@ class Simplex(Ball):
     Parameters
     ----------
     radius : float, default=1.0
-        Finite, >= 0.
+        Sum of the weights, in their units: finite, >= 0.
 
     Examples
     --------

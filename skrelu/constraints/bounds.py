@@ -38,7 +38,7 @@ class Box(Constraint):
     Parameters
     ----------
     lower : float or array-like of shape (d,), default=0.0
-        Lower bounds; -inf for none.
+        Lower bounds, in units of the weights; -inf for none.
     upper : float or array-like of shape (d,), default=1.0
         Upper bounds, ``lower <= upper``; inf for none.
 

@@ -87,7 +87,7 @@ class GroupL1Ball(Ball):
     groups : array-like of shape (d,)
         Integer or string label of the group of each coordinate.
     radius : float, default=1.0
-        Finite, >= 0.
+        Bound on the sum of the lengths of the groups, in units of the weights: finite, >= 0.
 
     Examples
     --------

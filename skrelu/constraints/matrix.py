@@ -37,7 +37,7 @@ def tangent_basis(U, Vt, rank):
 class LowRank(Cone):
     """Matrices of low rank: ``K = {w = vec(W) : rank W <= rank}``, W of the given shape, vec row by row.
 
-    The projection keeps the largest singular values (Eckart and Young); of equal ones, those that the singular value
+    The projection keeps the largest singular values [1]_; of equal ones, those that the singular value
     decomposition lists first. A W of that numerical rank (singular values up to ``max(a, b) eps`` times the largest
     are zero) already lies in K. K is not convex. The face at w is the tangent space of the matrices of the same rank
     r as W, of dimension ``r (a + b - r)``, or the whole space where rank is min(a, b) or more.
@@ -51,7 +51,8 @@ class LowRank(Cone):
 
     References
     ----------
-    C. Eckart and G. Young, "The approximation of one matrix by another of lower rank", Psychometrika 1 (1936).
+    .. [1] C. Eckart and G. Young, "The approximation of one matrix by another of lower rank", Psychometrika 1
+       (1936).
 
     Examples
     --------
@@ -102,7 +103,7 @@ class NuclearBall(Ball):
     shape : (int, int)
         Sides (a, b) of W, ``a b = d``.
     radius : float, default=1.0
-        Finite, >= 0.
+        Bound on the sum of the singular values, in units of the weights: finite, >= 0.
 
     Examples
     --------

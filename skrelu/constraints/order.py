@@ -39,7 +39,7 @@ class Monotone(Cone):
     Parameters
     ----------
     increasing : bool, default=True
-        Direction.
+        Whether weights rise along the columns, or fall.
 
     Examples
     --------
@@ -72,8 +72,8 @@ class Monotone(Cone):
 class TotalVariationBall(Ball):
     """Vectors of bounded total variation: ``K = {w : sum_i |w_{i+1} - w_i| <= radius}``.
 
-    The projection is exact, by the path of ``min_u |u - w|^2 / 2 + lam TV(u)``, piecewise linear in lam >= 0. A run
-    of n equal entries whose data sum to s takes the value ``(s - lam c) / n``, where c is the number of its
+    The projection is exact, by the path of ``min_u |u - w|^2 / 2 + lam TV(u)`` [1]_, piecewise linear in lam >= 0. A
+    run of n equal entries whose data sum to s takes the value ``(s - lam c) / n``, where c is the number of its
     neighbours (0, 1 or 2) that lie below minus the number above. As lam grows neighbouring runs meet and stay fused,
     their n, s and c add, and ``TV = sum c s / n - lam sum c^2 / n`` decreases. A heap of meeting times follows the
     path until TV would fall below radius, and the last equation gives lam. O(d log d).
@@ -85,12 +85,12 @@ class TotalVariationBall(Ball):
     Parameters
     ----------
     radius : float, default=1.0
-        Finite, >= 0; at 0 the projection is the mean.
+        Bound on the total variation, in units of the weights: finite, >= 0; at 0 the projection is the mean.
 
     References
     ----------
-    H. Hoefling, "A path algorithm for the fused lasso signal approximator", Journal of Computational and Graphical
-    Statistics 19 (2010).
+    .. [1] H. Hoefling, "A path algorithm for the fused lasso signal approximator", Journal of Computational and
+       Graphical Statistics 19 (2010).
 
     Examples
     --------

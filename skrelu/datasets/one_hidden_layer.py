@@ -33,13 +33,14 @@ class OneHiddenLayerTeacher:
     output_intercept_ : float
         The bias c.
     activation : str or Activation, default="relu"
-        The activation f, as `activations.get_activation` takes it.
+        The activation f, as `skrelu.activations.get_activation` takes it.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skrelu.datasets import OneHiddenLayerTeacher
-    >>> absolute_value = OneHiddenLayerTeacher(np.array([[1.0], [-1.0]]), np.zeros(2), np.ones(2), 0.5)
+    >>> W = np.array([[1.0], [-1.0]])
+    >>> absolute_value = OneHiddenLayerTeacher(W, np.zeros(2), np.ones(2), 0.5)
     >>> absolute_value.predict([[2.0], [-3.0]])
     array([2.5, 3.5])
     """
@@ -91,10 +92,11 @@ def make_one_hidden_layer(
 
     The rows of X are independent N(0, I) and::
 
-        y_i = output_bias + sum_j v_j f(<w_j, x_i> + b_j) + noise * e_i,    e_i independent N(0, 1)
+        y_i = output_bias + sum_j v_j f(<w_j, x_i> + b_j) + noise * e_i,
+        e_i independent N(0, 1)
 
     where the w_j are independent and uniform on the unit sphere. The Hermite coefficients c_m of ``g -> f(g + b_j)``
-    (`activations.Activation.hermite_coefficients`) give ``E[y] = output_bias + sum_j v_j c_0(b_j)`` and
+    (`skrelu.activations.Activation.hermite_coefficients`) give ``E[y] = output_bias + sum_j v_j c_0(b_j)`` and
     ``E[y x] = sum_j v_j c_1(b_j) w_j``.
 
     Parameters
@@ -106,7 +108,7 @@ def make_one_hidden_layer(
     n_hidden : int, default=5
         Number of hidden units.
     activation : str or Activation, default="relu"
-        The activation f, as `activations.get_activation` takes it.
+        The activation f, as `skrelu.activations.get_activation` takes it.
     output_weights : {"signed", "positive"}, default="signed"
         Whether each v_j is +1 or -1, equally probable, or always +1.
     coef : array-like of shape (n_hidden, n_features), default=None
@@ -145,7 +147,8 @@ def make_one_hidden_layer(
     Examples
     --------
     >>> from skrelu.datasets import make_one_hidden_layer
-    >>> X, y, teacher = make_one_hidden_layer(50, 8, 3, activation="tanh", return_teacher=True, random_state=0)
+    >>> X, y, teacher = make_one_hidden_layer(
+    ...     50, 8, 3, activation="tanh", return_teacher=True, random_state=0)
     >>> X.shape, y.shape, teacher.hidden_coef_.shape
     ((50, 8), (50,), (3, 8))
     >>> bool((teacher.predict(X) == y).all())

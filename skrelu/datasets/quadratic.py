@@ -30,13 +30,19 @@ class QuadraticTeacher:
     coef_ : ndarray of shape (n_features,)
         The weights b of the linear part.
     intercept_ : float
-        c.
+        The constant c.
+
+    Attributes
+    ----------
+    matrix_ : ndarray of shape (n_features, n_features)
+        The matrix ``M = sum_j v_j w_j w_j'``.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skrelu.datasets import QuadraticTeacher
-    >>> product = QuadraticTeacher(np.array([[0.5, 0.5], [0.5, -0.5]]), np.array([1.0, -1.0]), np.zeros(2), 0.0)
+    >>> W, v = np.array([[0.5, 0.5], [0.5, -0.5]]), np.array([1.0, -1.0])
+    >>> product = QuadraticTeacher(W, v, np.zeros(2), 0.0)  # the product of two columns
     >>> product.predict([[2.0, 3.0]])
     array([6.])
     >>> product.matrix_
@@ -55,7 +61,7 @@ class QuadraticTeacher:
         return (self.hidden_coef_.T * self.output_coef_) @ self.hidden_coef_
 
     def predict(self, X):
-        """Return the noiseless responses.
+        """Return the noiseless responses ``sum_j v_j <w_j, x>^2 + <b, x> + c``.
 
         Parameters
         ----------
@@ -94,7 +100,8 @@ def make_quadratic(
 
     The rows of X are independent N(0, I) and::
 
-        y_i = output_bias + <b, x_i> + sum_j v_j <w_j, x_i>^2 + noise * e_i,    e_i independent N(0, 1)
+        y_i = output_bias + <b, x_i> + sum_j v_j <w_j, x_i>^2 + noise * e_i,
+        e_i independent N(0, 1)
 
     where the w_j are independent and uniform on the unit sphere. For ``M = sum_j v_j w_j w_j'`` this gives
     ``E[y] = output_bias + tr M``, ``E[y x] = b`` and ``E[y (x x' - I)] = 2 M``. With one unit, and nothing else, these

@@ -108,7 +108,8 @@ def make_relu_regression(
     Examples
     --------
     >>> from skrelu.datasets import make_relu_regression
-    >>> X, y, teacher = make_relu_regression(50, 20, n_nonzero=3, return_teacher=True, random_state=0)
+    >>> X, y, teacher = make_relu_regression(
+    ...     50, 20, n_nonzero=3, return_teacher=True, random_state=0)
     >>> X.shape, y.shape
     ((50, 20), (50,))
     >>> int((teacher.coef_ != 0).sum())

@@ -32,15 +32,15 @@ class TwoLayerTeacher:
     output_intercept_ : ndarray of shape (n_outputs,)
         The biases c.
     activation : str or Activation, default="relu"
-        The activation f, as `activations.get_activation` takes it.
+        The activation f, as `skrelu.activations.get_activation` takes it.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skrelu.datasets import TwoLayerTeacher
     >>> V, U = np.array([[1.0], [-1.0]]), np.array([[1.0, 1.0], [1.0, -1.0]])
-    >>> teacher = TwoLayerTeacher(V, np.zeros(2), U, np.array([0.0, 0.5]))  # |x| and x + 1 / 2
-    >>> teacher.predict([[2.0], [-3.0]])
+    >>> teacher = TwoLayerTeacher(V, np.zeros(2), U, np.array([0.0, 0.5]))
+    >>> teacher.predict([[2.0], [-3.0]])  # the absolute value, and x + 1/2
     array([[ 2. ,  2.5],
            [ 3. , -2.5]])
     """
@@ -99,7 +99,7 @@ def make_two_layer_relu(
     rank: it has that with probability 1 if ``n_outputs >= n_hidden``. Unit rows lose nothing where f is positively
     homogeneous, like ``max(0, z)``: only the product of ``|v_j|`` and the column u_j of U counts.
 
-    The Hermite coefficients c_m of ``g -> f(g + b_j)`` (`activations.Activation.hermite_coefficients`) give::
+    The Hermite coefficients c_m of ``g -> f(g + b_j)`` (`skrelu.activations.Activation.hermite_coefficients`) give::
 
         E[y]               = output_bias + sum_j c_0(b_j) u_j
         E[y x']            = sum_j c_1(b_j) u_j v_j'
@@ -118,7 +118,7 @@ def make_two_layer_relu(
     n_outputs : int, default=8
         Number of outputs.
     activation : str or Activation, default="relu"
-        The activation f, as `activations.get_activation` takes it.
+        The activation f, as `skrelu.activations.get_activation` takes it.
     coef : array-like of shape (n_hidden, n_features), default=None
         The weights V, one unit a row, used as they are. They set the numbers of units and features: `n_hidden` and
         `n_features` play no part.
@@ -161,7 +161,8 @@ def make_two_layer_relu(
     Examples
     --------
     >>> from skrelu.datasets import make_two_layer_relu
-    >>> X, y, teacher = make_two_layer_relu(50, 8, 3, 4, return_teacher=True, random_state=0)
+    >>> X, y, teacher = make_two_layer_relu(
+    ...     50, 8, 3, 4, return_teacher=True, random_state=0)
     >>> X.shape, y.shape, teacher.hidden_coef_.shape, teacher.output_coef_.shape
     ((50, 8), (50, 4), (3, 8), (4, 3))
     >>> bool((teacher.predict(X) == y).all())

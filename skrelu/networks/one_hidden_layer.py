@@ -45,7 +45,7 @@ class OneHiddenLayer:
     rows : Rows
     activation : Activation
     whitening : Whitening
-        Its center is 0 without intercept.
+        Its `center` is 0 without intercept.
     output : ndarray of shape (n_hidden,)
         The v_j in units of theta. They are fixed when the activation is homogeneous and alpha = 0: magnitudes are in
         w_j.

@@ -17,7 +17,7 @@ RANK_TOL = 1e-9  # of the largest eigenvalue of M~; smaller ones count as zero
 class QuadraticModel:
     """What a quadratic network and the convex problem behind it share: data, coordinates, units, penalty.
 
-    ``f(x) = x' M x + <beta, x> + c`` in the user's units. The solvers see it about the center m of the whitened
+    ``f(x) = x' M x + <beta, x> + c`` in the user's units. The solvers see it about the centre m of the whitened
     coordinates ``x~ = T'(x - m)``, with y in units of its root mean square t::
 
         f(x) / t = x~' M~ x~ + <beta~, x~> + c~,    M = t T M~ T',    beta = t T (beta~ - 2 M~ m~),    m~ = T' m.
@@ -26,12 +26,12 @@ class QuadraticModel:
     ----------
     rows : Rows
     whitening : Whitening
-        Its center is 0 unless there are both a linear part and an intercept, and no penalty, which tells the user's
+        Its `center` is 0 unless there are both a linear part and an intercept, and no penalty, which tells the user's
         origin from others.
     fit_linear, fit_intercept : bool
     alpha : float
-        Of the penalty ``(alpha/2) (|S^1/2 M S^1/2|_* + linear_factor beta' S beta)``; of a centered whitening beta is
-        the slope at the center.
+        Of the penalty ``(alpha/2) (|S^1/2 M S^1/2|_* + linear_factor beta' S beta)``; of a centred whitening beta is
+        the slope at the centre.
     scales : ndarray of shape (n_features,)
         The diagonal of S^1/2.
     target_scale : float

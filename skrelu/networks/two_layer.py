@@ -74,7 +74,7 @@ class TwoLayer:
     rows : Rows
     activation : Activation
     whitening : Whitening
-        Its center is 0 without intercept.
+        Its `center` is 0 without intercept.
     n_hidden : int
     fit_intercept : bool, default=True
         Whether there are b and c.
