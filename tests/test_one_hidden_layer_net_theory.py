@@ -1,10 +1,11 @@
-"""Theorem of arXiv:1707.04926 behind `OneHiddenLayerNet`: fewer rows than weights, a near start, gradient descent."""
+"""Theorems behind `OneHiddenLayerNet`: fewer rows than weights (arXiv:1707.04926), more of them (arXiv:1706.03175)."""
 
 import numpy as np
 import pytest
 
 from skrelu import OneHiddenLayerNet
 from skrelu.datasets import make_one_hidden_layer
+from skrelu.metrics import recovery_error
 
 
 def descent_near_the_planted_weights(activation, seed, d=40, k=6, distance=0.05, max_iter=20_000):
@@ -51,3 +52,25 @@ def test_gradient_descent_converges_linearly_to_loss_zero(activation, seed):
     # So few rows do not determine the weights: the descent ends at others, that fit as well.
     assert np.linalg.norm(np.sort(model.hidden_coef_, axis=0) - np.sort(teacher.hidden_coef_, axis=0)) > 1e-3
     np.testing.assert_array_equal(model.output_coef_, 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))])
+def test_squared_relus_converge_linearly_to_the_planted_weights_from_the_tensor_start(seed, d=10, k=3, n=2000):
+    X, y, teacher = make_one_hidden_layer(
+        n, d, k, activation="squared_relu", output_weights="positive", return_teacher=True, random_state=seed
+    )
+    model = OneHiddenLayerNet(
+        k,
+        activation="squared_relu",
+        output_weights="positive",
+        fit_intercept=False,
+        solver="gd",
+        step_size=1.0,
+        max_iter=4000,
+        tol=0,
+        random_state=0,
+    ).fit(X, y)
+    assert recovery_error(teacher.hidden_coef_, model.hidden_coef_) < 1e-10
+    rate = slopes(np.array(model.loss_curve_))
+    np.testing.assert_allclose(rate, rate.mean(), rtol=0.1)
+    assert rate.mean() < 0

@@ -394,6 +394,20 @@ def test_descent_from_a_small_random_start_has_two_phases(k, seed):
     assert slopes[1] == pytest.approx(slopes[0], rel=0.25)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_descent_of_positive_units_from_the_spectral_start_converges_linearly(seed, d=30, k=3):
+    """No first phase: from the start on a straight line, over fifteen decades (1802.06286)."""
+    X, y, teacher = make_quadratic(8 * k * d, d, k, output_weights="positive", return_teacher=True, random_state=seed)
+    options = {"init": "spectral", "output_weights": "positive", "tol": 0, "max_iter": 2000}
+    model = QuadraticNet(k, step_size=1.0, **options, **PURE).fit(X, y)
+    assert np.linalg.norm(model.matrix_ - teacher.matrix_) < 1e-10 * np.linalg.norm(teacher.matrix_)
+    curve = np.log10(2 * np.array(model.loss_curve_) / np.mean(y**2))
+    line = np.flatnonzero((curve < -4) & (curve > -19))
+    slopes = [np.polyfit(part, curve[part], 1)[0] for part in np.array_split(line, 3)]
+    np.testing.assert_allclose(slopes, np.mean(slopes), rtol=0.1)
+    assert max(slopes) < 0
+
+
 @pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_first_phase_grows_no_faster_than_the_logarithm_of_the_columns(k):
     """Eight times the columns at n = 8 k d: if it were d or its root, 8 or 2.8 times the iterations."""

@@ -83,6 +83,7 @@ def test_both_layers_are_recovered_exactly_for_every_seed(size, chosen):
         assert error(teacher, model) < EXACT, seed
         assert model.exact_
         assert model.converged_
+        assert model.stop_reason_ == "the residual is zero to rounding"
 
 
 @seeds(2)

@@ -339,6 +339,7 @@ def polished(network, descent, **options):
     Not if the residual is so near to zero that smoothed kinks would raise it.
     """
     if descent.objective < SMOOTHED_OBJECTIVE and not descent.interrupted:
-        return replace(descent, converged=True)
+        zero = "zero to rounding" if network.is_lowest(descent.objective) else "nearly zero"
+        return replace(descent, converged=True, stop_reason=f"the residual is {zero}")
     theta = descent.theta if network.alpha > 0 else normalised(network, descent.theta)
     return hidden_layer.polished(network, replace(descent, theta=theta), **options)
