@@ -115,8 +115,8 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     Notes
     -----
     ``alpha="auto"`` first solves the problem without decay if the columns of X may be normal (Geary's ratio, at five
-    standard errors), or if n_hidden is given. A residual of zero on 1.2 times as many rows as weights ends the search:
-    ``alpha_`` is 0, and with ``n_hidden="auto"`` the number of units has been found, too: that of the eigenvalues of
+    standard errors), elsewhere only where a path leaves less than 1e-3 of the variance of y, so that ``alpha=0`` is
+    safer if there is no noise. A residual of zero on 1.2 times as many rows as weights ends the search: ``alpha_`` is 0, and with ``n_hidden="auto"`` the number of units has been found, too: that of the eigenvalues of
     the second moment that noise alone would not have, then units are added for as long as the Bayesian information
     criterion falls. Else three paths of decreasing decay follow, each from small random units, 12 of them if their
     number is free, each decay from the solution of the one before: simple functions first. They are judged by ``mse /
