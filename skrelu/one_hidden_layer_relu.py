@@ -116,17 +116,18 @@ class OneHiddenLayerReLU(OneHiddenLayerNet):
     -----
     ``alpha="auto"`` first solves the problem without decay if the columns of X may be normal (Geary's ratio, at five
     standard errors), elsewhere only where a path leaves less than 1e-3 of the variance of y, so that ``alpha=0`` is
-    safer if there is no noise. A residual of zero on 1.2 times as many rows as weights ends the search: ``alpha_`` is 0, and with ``n_hidden="auto"`` the number of units has been found, too: that of the eigenvalues of
-    the second moment that noise alone would not have, then units are added for as long as the Bayesian information
-    criterion falls. Else three paths of decreasing decay follow, each from small random units, 12 of them if their
-    number is free, each decay from the solution of the one before: simple functions first. They are judged by ``mse /
-    (1 - 1.2 df / n)^2``, df the degrees of freedom of the Gauss-Newton matrix. The network without decay is kept unless
-    its own criterion is more than a hundredth above the best on the paths; its weights count 1.2 times, or twice where
-    X is not normal or rows are fewer than six times the weights. Otherwise, with n_hidden given, the network of the
-    best decay is; and with ``n_hidden="auto"`` the average of the networks on all paths, weighted by the criterion to
-    the power of -0.03 n: a network of some hundred units. It predicts better than any single one of them on nearly all
-    real tables on which it was tried, but its units mean nothing by themselves. Nothing is drawn from the rows: a
-    weight is as good as repetition.
+    safer if there is no noise. A residual of zero on 1.2 times as many rows as weights ends the search: ``alpha_`` is
+    0, and with ``n_hidden="auto"`` the number of units has been found, too: that of the eigenvalues of the second
+    moment that noise alone would not have, then units are added for as long as the Bayesian information criterion
+    falls. Else three paths of decreasing decay follow, each from small random units, 12 of them if their number is
+    free, each decay from the solution of the one before: simple functions first. They are judged by ``mse / (1 - 1.2 df
+    / n)^2``, df the degrees of freedom of the Gauss-Newton matrix. The network without decay is kept unless its own
+    criterion is more than a hundredth above the best on the paths; its weights count 1.2 times, or twice where X is not
+    normal or rows are fewer than six times the weights. Otherwise, with n_hidden given, the network of the best decay
+    is; and with ``n_hidden="auto"`` the average of the networks on all paths, weighted by the criterion to the power of
+    -0.03 n: a network of some hundred units. It predicts better than any single one of them on nearly all real tables
+    on which it was tried, but its units mean nothing by themselves. Nothing is drawn from the rows: a weight is as good
+    as repetition.
 
     The problem without decay, or with a given one, is solved as follows: "auto" descends (L-BFGS in the metric of the
     network) first in a *relaxed* network with a linear part besides. max(0, z) = z/2 + |z|/2, so that there the
