@@ -1,4 +1,5 @@
 import builtins
+from itertools import pairwise
 
 import joblib
 import numpy as np
@@ -125,6 +126,40 @@ class TestConvergenceDisplay:
         (line,) = display.lines_
         assert (line.get_linestyle(), line.get_color(), line.get_label()) == (":", "black", "b")
 
+    def test_twenty_lines_stay_apart_in_grey(self):
+        display = ConvergenceDisplay(curves={str(i): 0.5 ** np.arange(30.0) for i in range(20)}).plot()
+        assert len({(line.get_linestyle(), line.get_marker()) for line in display.lines_}) == 20
+        # Markers are few, so that the styles of the lines can be seen between them.
+        assert {line.get_markevery() for line in display.lines_} == {0.1}
+        display.figure_.canvas.draw()
+
+    def test_short_names_of_a_style_replace_the_defaults(self):
+        (line,) = ConvergenceDisplay(curves={"a": [1.0, 0.5]}).plot(ls=":", c="black", lw=5).lines_
+        assert (line.get_linestyle(), line.get_color(), line.get_linewidth()) == (":", "black", 5)
+        with pytest.raises(TypeError, match="aliases of one another"):
+            ConvergenceDisplay(curves={"a": [1.0, 0.5]}).plot(ls=":", linestyle="-")
+
+    def test_long_names_leave_room_for_the_curves(self):
+        name = "a solver whose name lists all of its parameters: step_size=0.1, max_iter=1000, tol=0"
+        display = ConvergenceDisplay(curves={name: [1.0, 0.5], "short": [1.0, 0.1]}).plot()
+        display.figure_.canvas.draw()
+        texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert [text.replace("\n", " ") for text in texts] == [name, "short"]
+        assert max(map(len, texts[0].split("\n"))) <= 40
+        assert display.lines_[0].get_label() == name
+        assert display.ax_.get_position().width > 0.8
+
+    def test_hidden_labels_make_no_legend(self):
+        assert ConvergenceDisplay(curves={"_hidden": [1.0, 0.5]}).plot().ax_.get_legend() is None
+
+    def test_each_plot_has_a_figure_of_its_own(self):
+        display = ConvergenceDisplay(curves={"a": [1.0, 0.5]})
+        first = display.plot().ax_
+        second = display.plot().ax_
+        assert first.figure is not second.figure
+        assert len(first.get_lines()) == len(second.get_lines()) == len(display.lines_) == 1
+        assert display.lines_[0].axes is second
+
     def test_from_estimator(self):
         display = ConvergenceDisplay.from_estimator(Descends().fit())
         np.testing.assert_array_equal(display.lines_[0].get_ydata(), [0.5, 0.25, 0.125, 0.0625])
@@ -145,6 +180,8 @@ class TestConvergenceDisplay:
             ConvergenceDisplay(curves={"a": [[1.0, 2.0]]}).plot()
         with pytest.raises(ValueError, match="minimum of 1 is required"):
             ConvergenceDisplay(curves={"a": []}).plot()
+        with pytest.raises(ValueError, match="at least one curve, got none"):
+            ConvergenceDisplay(curves={}).plot()
         assert not plt.get_fignums()
 
 
@@ -167,6 +204,7 @@ class TestRecoveryDisplay:
         assert display.colorbar_.ax.get_ylabel() == "Fraction of exact recoveries"
         assert display.theory_line_ is None
         assert display.ax_.get_legend() is None
+        assert list(display.ax_.texts) == []
         display.figure_.canvas.draw()
 
     def test_lightness_increases_with_success_in_grey(self):
@@ -181,8 +219,28 @@ class TestRecoveryDisplay:
         np.testing.assert_array_equal(display.theory_line_.get_xydata(), [[60, 5], [10_000, 10]])
         assert display.ax_.get_xlim() == plain.ax_.get_xlim() == (25, 250)
         assert display.ax_.get_ylim() == plain.ax_.get_ylim() == (2.5, 12.5)
-        assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["Theory"]
         display.figure_.canvas.draw()
+
+    @pytest.mark.parametrize(("theory", "side"), [([60, 200], -1), ([60, 70], 1), ([60, 10_000], 1)])
+    def test_theory_is_named_within_the_axes_at_its_last_visible_point(self, theory, side):
+        display = RecoveryDisplay(success=self.success, n_samples=[50, 100, 200], size=[5, 10], theory=theory).plot()
+        display.figure_.canvas.draw()
+        (text,) = display.ax_.texts
+        box, frame = text.get_window_extent(), display.ax_.get_window_extent()
+        assert text.get_text() == "Theory"
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+        place = 0 if theory[1] > 250 else 1
+        point = display.ax_.transData.transform((theory[place], [5, 10][place]))
+        assert box.y0 < point[1] < box.y1
+        assert (box.x0 > point[0]) == (side == 1)
+        assert (box.x1 < point[0]) == (side == -1)
+
+    def test_theory_beyond_the_map_has_no_name(self):
+        display = RecoveryDisplay(
+            success=self.success, n_samples=[50, 100, 200], size=[5, 10], theory=[1e3, 1e4]
+        ).plot()
+        assert list(display.ax_.texts) == []
 
     def test_given_axes_and_style(self):
         _, ax = plt.subplots()
@@ -191,12 +249,50 @@ class TestRecoveryDisplay:
         assert display.mesh_.cmap.name == "gray"
         display.figure_.canvas.draw()
 
-    def test_crowded_ticks_are_thinned_to_values_of_the_grid(self):
-        n_samples = 25 * 2 ** np.arange(7)
-        display = RecoveryDisplay(success=np.zeros((1, 7)), n_samples=n_samples, size=[5]).plot()
-        ticks = display.ax_.get_xticks()
-        assert set(ticks) < set(n_samples)
-        assert np.diff(ticks).min() >= 0.08 * (1600 - 25)
+    def test_styles_do_not_clash_with_the_defaults(self):
+        display = RecoveryDisplay(success=self.success, n_samples=[50, 100, 200], size=[5, 10])
+        norm = matplotlib.colors.BoundaryNorm([0, 0.5, 1], 256)
+        assert display.plot(norm=norm).mesh_.norm is norm
+        np.testing.assert_array_equal(display.plot(ec="black").mesh_.get_edgecolor(), [[0, 0, 0, 1]])
+        assert display.plot(vmax=2).mesh_.get_clim() == (0, 2)
+
+    def test_several_maps_can_share_a_scale(self):
+        fig, axes = plt.subplots(1, 2)
+        display = RecoveryDisplay(success=self.success, n_samples=[50, 100, 200], size=[5, 10])
+        assert display.plot(axes[0], colorbar=False).colorbar_ is None
+        assert len(fig.axes) == 2
+        assert display.plot(axes[1]).colorbar_.mappable is display.mesh_
+        assert len(fig.axes) == 3
+        assert run_grid(Counts(), colorbar=False).colorbar_ is None
+
+    def test_geometric_grids_have_logarithmic_axes(self):
+        display = RecoveryDisplay(success=np.zeros((2, 4)), n_samples=[100, 200, 400, 1600], size=[5, 10]).plot()
+        assert (display.ax_.get_xscale(), display.ax_.get_yscale()) == ("log", "linear")
+        corners = display.mesh_.get_coordinates()
+        middle = [100 * 2**0.5, 200 * 2**0.5, 800]
+        np.testing.assert_allclose(corners[0, :, 0], [100 / 2**0.5, *middle, 3200])
+        np.testing.assert_array_equal(corners[:, 0, 1], [2.5, 7.5, 12.5])
+        np.testing.assert_allclose(display.ax_.get_xlim(), [100 / 2**0.5, 3200])
+
+    @pytest.mark.parametrize(
+        "n_samples", [25 * 2 ** np.arange(12), np.linspace(1e5, 3e6, 30), np.arange(20, 2000, 20), [10, 1e6]]
+    )
+    def test_ticks_are_values_of_the_grid_that_do_not_touch(self, n_samples):
+        display = RecoveryDisplay(success=np.zeros((1, len(n_samples))), n_samples=n_samples, size=[5]).plot()
+        display.figure_.canvas.draw()
+        labels = display.ax_.get_xticklabels()
+        values = [float(label.get_text().replace(",", "")) for label in labels]
+        np.testing.assert_array_equal(values, display.ax_.get_xticks())
+        assert set(values) <= set(n_samples)
+        assert len(values) > 1
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(left.x1 + 2 < right.x0 for left, right in pairwise(boxes))
+
+    def test_each_plot_has_a_figure_of_its_own(self):
+        display = RecoveryDisplay(success=[[0.5]], n_samples=[50], size=[5], theory=[50])
+        first = display.plot().figure_
+        assert display.plot().figure_ is not first
+        assert display.colorbar_.ax.figure is display.theory_line_.figure is display.mesh_.figure is display.figure_
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -306,7 +402,7 @@ class TestWeightsDisplay:
             np.testing.assert_array_equal(patch.get_data().edges, [-0.5, 0.5, 1.5, 2.5])
         assert display.true_ == []
         assert self.labels(display) == ["0", "1"]
-        assert self.kinds(display) == ["Recovered"]
+        assert self.kinds(display) == []
         assert display.ax_.get_legend().get_title().get_text() == "Rows reach to ±2"
         assert display.ax_.get_ylabel() == "Hidden unit"
         assert display.ax_.get_xlabel() == "Feature"
@@ -347,6 +443,18 @@ class TestWeightsDisplay:
         assert width <= 12.8
         assert height <= 16
 
+    @pytest.mark.parametrize("shape", [(1, 5), (20, 100), (60, 200)])
+    @pytest.mark.parametrize("beside", [False, True])
+    def test_legend_lies_within_the_axes_above_the_first_row(self, shape, beside):
+        ax = plt.subplots(1, 2, figsize=(10, 4))[1][0] if beside else None
+        coef = np.ones(shape)
+        display = WeightsDisplay(coef=coef, coef_true=coef).plot(ax)
+        display.figure_.canvas.draw()
+        box, frame = display.ax_.get_legend().get_window_extent(), display.ax_.get_window_extent()
+        top = display.ax_.transData.transform((0, 0.45))[1]
+        assert frame.x0 <= box.x0 < box.x1 <= frame.x1
+        assert top < box.y0 < box.y1 <= frame.y1
+
     def test_vectors_and_zeros(self):
         display = WeightsDisplay(coef=np.zeros(4), coef_true=np.zeros(4)).plot()
         np.testing.assert_array_equal(self.drawn(display.recovered_[0])[1], np.zeros(4))
@@ -360,6 +468,43 @@ class TestWeightsDisplay:
         labels = [label.get_text() for label in display.ax_.get_xticklabels()]
         assert labels == [f"x{i}" for i in range(0, 100, 3)]
         np.testing.assert_array_equal(display.ax_.get_xticks(), range(0, 100, 3))
+
+    @pytest.mark.parametrize(("length", "n_features"), [(3, 3), (20, 3), (300, 3), (8, 200), (300, 200)])
+    def test_names_do_not_touch_and_leave_room(self, length, n_features):
+        names = [f"{i:0{length}}" for i in range(n_features)]
+        display = WeightsDisplay(coef=np.ones((1, n_features)), names=names).plot()
+        display.figure_.canvas.draw()
+        labels = display.ax_.get_xticklabels()
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+        assert {label.get_rotation() for label in labels} == {0 if length == 3 else 90}
+        assert all(len(label.get_text()) == min(length, 30) for label in labels)
+        assert display.ax_.get_window_extent().height > 2 * display.figure_.dpi
+
+    def test_signs_can_be_left_open(self):
+        display = WeightsDisplay(coef=-self.true[::-1], coef_true=self.true, sign_invariant=True).plot()
+        for patch, weights in zip(display.recovered_, self.true[::-1], strict=True):
+            np.testing.assert_allclose(self.drawn(patch)[1], weights / 2, atol=1e-15)
+        assert "recovery error 0" in display.ax_.get_legend().get_title().get_text()
+        model = Holds(hidden_coef_=-self.true)
+        display = WeightsDisplay.from_estimator(model, coef_true=self.true, sign_invariant=True)
+        np.testing.assert_allclose(self.drawn(display.recovered_[0])[1], self.true[0] / 2, atol=1e-15)
+
+    @pytest.mark.parametrize("style", [{"color": "red"}, {"fc": "red"}, {"facecolor": "red", "label": "mine"}])
+    def test_styles_replace_the_defaults(self, style):
+        coef = np.vstack([self.true, [0.0, 0.1, 0.1]])
+        display = WeightsDisplay(coef=coef, coef_true=self.true).plot(**style)
+        assert {patch.get_facecolor() for patch in display.recovered_} == {(1.0, 0.0, 0.0, 1.0)}
+        assert [bool(patch.get_hatch()) for patch in display.recovered_] == [False, False, True]
+        kinds = ["mine"] if "label" in style else ["Recovered", "Recovered, no true partner"]
+        assert self.kinds(display) == ["True", *kinds]
+
+    def test_each_plot_has_a_figure_of_its_own(self):
+        display = WeightsDisplay(coef=self.true, coef_true=self.true)
+        first = display.plot().figure_
+        assert display.plot().figure_ is not first
+        assert len(display.recovered_) == len(display.true_) == 2
+        assert {patch.figure for patch in display.recovered_ + display.true_} == {display.figure_}
 
     def test_given_axes_and_style(self):
         _, ax = plt.subplots()

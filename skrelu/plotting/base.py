@@ -1,4 +1,4 @@
-"""What every display needs: matplotlib when the first picture is drawn, and vectors."""
+"""What every display needs: matplotlib when the first picture is drawn, styles and vectors."""
 
 import numpy as np
 from sklearn.utils import check_array
@@ -11,6 +11,13 @@ def pyplot(caller):
     except ImportError as error:
         raise ImportError(f'{caller} needs matplotlib: pip install "skrelu[plot]"') from error
     return plt
+
+
+def styled(defaults, given, artist):
+    """Return a style in which what is given replaces the defaults, under any of its names (``c`` for ``color``)."""
+    from matplotlib.cbook import normalize_kwargs
+
+    return defaults | normalize_kwargs(given, artist)
 
 
 def vector(values, name, finite=True):

@@ -1,9 +1,13 @@
 """How the objective of a fit fell."""
 
+from textwrap import fill
+
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from skrelu.plotting.base import pyplot, vector
+from skrelu.plotting.base import pyplot, styled, vector
+
+LINESTYLES, MARKERS = ("-", "--", "-.", ":"), ("", "o", "s", "^", "D")
 
 
 class ConvergenceDisplay:
@@ -55,8 +59,8 @@ class ConvergenceDisplay:
         ax : matplotlib Axes, default=None
             Axes to draw on, beside what they hold; a new figure if None.
         **kwargs : dict
-            Passed to ``Axes.plot`` for every curve. By default lines take the colours of the axes' cycle and solid,
-            dashed, dash-dotted and dotted styles in turn, so that they stay apart in grey.
+            Passed to ``Axes.plot`` for every curve. By default lines take the colours of the axes' cycle, and solid,
+            dashed, dash-dotted and dotted styles in turn, from the fifth on with markers: they stay apart in grey.
 
         Returns
         -------
@@ -68,20 +72,24 @@ class ConvergenceDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If a curve is not a vector with at least one value.
+            If there is no curve, or one is not a vector with at least one value.
         """
         plt = pyplot("ConvergenceDisplay.plot")
+        if not self.curves:
+            raise ValueError("curves must hold at least one curve, got none.")
         curves = {name: vector(curve, f"curves[{name!r}]", finite=False) for name, curve in self.curves.items()}
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.lines_ = []
         for name, curve in curves.items():
-            linestyle = ("-", "--", "-.", ":")[len(ax.get_lines()) % 4]
-            style = {"label": name, "linestyle": linestyle, "marker": "o" if len(curve) == 1 else None, **kwargs}
+            style = styled({"label": name, **_style(len(ax.get_lines()), len(curve))}, kwargs, plt.Line2D)
             self.lines_ += ax.plot(np.arange(1, len(curve) + 1), _positive(curve), **style)
         ax.set(xlabel="Iteration", ylabel="Objective (squared units of y)", yscale="log")
         ax.xaxis.set_major_locator(plt.MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
-        ax.legend()
+        handles, labels = ax.get_legend_handles_labels()
+        if handles:
+            size = "medium" if len(handles) <= 6 else "small"
+            ax.legend(handles, [fill(label, 40) for label in labels], fontsize=size)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -94,7 +102,8 @@ class ConvergenceDisplay:
         estimator : fitted estimator
             Any with an attribute `loss_curve_`, one value an iteration.
         name : str, default=None
-            Label of the curve; the name of the estimator's class if None.
+            Label of the curve; the name of the estimator's class if None. A label that starts with an underscore is
+            left out of the legend.
         ax : matplotlib Axes, default=None
             Axes to draw on: the `ax_` of another display overlays the curves. A new figure if None.
         **kwargs : dict
@@ -130,6 +139,16 @@ class ConvergenceDisplay:
         if not hasattr(estimator, "loss_curve_"):
             raise NotFittedError(f"This {class_name} has no loss_curve_: fit it first, by a solver that iterates.")
         return cls(curves={class_name if name is None else name: estimator.loss_curve_}).plot(ax, **kwargs)
+
+
+def _style(place, length):
+    """Return the style of a line by its place on the axes; a single value needs a marker to be seen."""
+    marker = MARKERS[place // len(LINESTYLES) % len(MARKERS)]
+    return {
+        "linestyle": LINESTYLES[place % len(LINESTYLES)],
+        "marker": marker if length > 1 else marker or "o",
+        "markevery": 0.1 if length > 1 else None,
+    }
 
 
 def _positive(curve):

@@ -8,7 +8,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from skrelu.metrics import recovery_error
-from skrelu.plotting.base import pyplot, vector
+from skrelu.plotting.base import pyplot, styled, vector
 
 
 class RecoveryDisplay:
@@ -36,7 +36,7 @@ class RecoveryDisplay:
         The heat map.
     theory_line_ : matplotlib Line2D or None
         The theoretical curve.
-    colorbar_ : matplotlib Colorbar
+    colorbar_ : matplotlib Colorbar or None
         The scale of the heat map.
     ax_ : matplotlib Axes
         Axes drawn on.
@@ -65,15 +65,18 @@ class RecoveryDisplay:
         self.theory = theory
         self.size_name = size_name
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax=None, *, colorbar=True, **kwargs):
         """Draw the heat map and the theoretical curve.
 
-        Cells meet half-way between neighbouring values of the grid, so that both axes are true to scale.
+        Cells meet half-way between neighbouring values of the grid. Axes are true to scale: a logarithmic one where the
+        largest step of the grid is more than five times its smallest, a linear one else.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw on; a new figure if None.
+        colorbar : bool, default=True
+            Whether to draw the scale of the colours beside the axes; of several maps one may be enough.
         **kwargs : dict
             Passed to ``Axes.pcolormesh``. The colour map is "cividis" by default: its lightness increases evenly, in
             grey and for the colour-blind, too.
@@ -91,15 +94,20 @@ class RecoveryDisplay:
             If shapes do not agree, `n_samples` or `size` do not increase, or `success` leaves [0, 1].
         """
         plt = pyplot("RecoveryDisplay.plot")
+        from matplotlib.collections import QuadMesh
+
         success, n_samples, size, theory = self._validated()
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
-        style = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0, **kwargs}
+        limits = {} if "norm" in kwargs else {"vmin": 0.0, "vmax": 1.0}
+        style = styled({"cmap": "cividis", **limits}, kwargs, QuadMesh)
         self.mesh_ = ax.pcolormesh(_cell_edges(n_samples), _cell_edges(size), success, **style)
         ax.set(xlabel="Number of samples", ylabel=self.size_name)
-        ax.set_xticks(_spread_ticks(n_samples, 0.08))
-        ax.set_yticks(_spread_ticks(size, 0.05))
-        self.colorbar_ = ax.figure.colorbar(self.mesh_, ax=ax, label="Fraction of exact recoveries")
+        # Wide numbers need wide gaps; the height of all is the same.
+        _scale_axis(ax.xaxis, n_samples, 0.05 + 0.02 * len(f"{n_samples[-1]:,.10g}"))
+        _scale_axis(ax.yaxis, size, 0.05)
+        label = "Fraction of exact recoveries"
+        self.colorbar_ = ax.figure.colorbar(self.mesh_, ax=ax, label=label) if colorbar else None
         self.theory_line_ = None if theory is None else _draw_theory(ax, theory, size)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -120,6 +128,7 @@ class RecoveryDisplay:
         theory=None,
         size_name="Size",
         ax=None,
+        colorbar=True,
         **kwargs,
     ):
         """Plant, fit, and count exact recoveries over a grid.
@@ -154,6 +163,8 @@ class RecoveryDisplay:
             Label of the vertical axis.
         ax : matplotlib Axes, default=None
             Axes to draw on; a new figure if None.
+        colorbar : bool, default=True
+            Whether to draw the scale of the colours beside the axes.
         **kwargs : dict
             Passed to ``Axes.pcolormesh``.
 
@@ -212,7 +223,7 @@ class RecoveryDisplay:
             for (n, size), seed in zip(trials, _seeds(random_state, len(trials)), strict=True)
         )
         display.success = np.reshape(outcomes, (len(sizes), len(n_samples), n_trials)).mean(axis=2)
-        return display.plot(ax, **kwargs)
+        return display.plot(ax, colorbar=colorbar, **kwargs)
 
     def _validated(self):
         """Return success, n_samples, size and theory as arrays that fit together."""
@@ -254,21 +265,36 @@ def _seeds(random_state, n_seeds):
     return np.random.SeedSequence(entropy).generate_state(n_seeds).tolist()
 
 
+def _is_logarithmic(values):
+    """Whether steps differ so much that the small ones would vanish on a linear axis."""
+    steps = np.diff(values)
+    return len(steps) > 1 and values[0] > 0 and steps.max() > 5 * steps.min()
+
+
 def _cell_edges(values):
     """Return the midpoints between values, and as far beyond the outer ones; a single value has width 1."""
-    if len(values) == 1:
-        return values[0] + np.array([-0.5, 0.5])
+    if _is_logarithmic(values):
+        return np.exp(_midpoints(np.log(values)))
+    return _midpoints(values) if len(values) > 1 else values[0] + np.array([-0.5, 0.5])
+
+
+def _midpoints(values):
     middle = (values[:-1] + values[1:]) / 2
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
-def _spread_ticks(values, spacing):
-    """Return the first value, and each next one further from the last tick than `spacing`, a fraction of the range."""
-    ticks = [values[0]]
-    for value in values[1:]:
-        if value - ticks[-1] >= spacing * (values[-1] - values[0]):
-            ticks.append(value)
-    return ticks
+def _scale_axis(axis, values, spacing):
+    """Scale an axis as its grid is spaced, with ticks at grid values further apart than a fraction of its length."""
+    logarithmic = _is_logarithmic(values)
+    axis.axes.set(**{f"{axis.axis_name}scale": "log" if logarithmic else "linear"})
+    places = np.log(values) if logarithmic else values
+    ticks = [0]
+    for i, place in enumerate(places):
+        if place - places[ticks[-1]] >= spacing * (places[-1] - places[0]) > 0:
+            ticks.append(i)
+    axis.set_ticks(values[ticks])
+    axis.set_ticks([], minor=True)
+    axis.set_major_formatter("{x:,.10g}")
 
 
 def _draw_theory(ax, theory, size):
@@ -276,9 +302,14 @@ def _draw_theory(ax, theory, size):
     from matplotlib.patheffects import withStroke
 
     limits = ax.get_xlim(), ax.get_ylim()
-    rim = [withStroke(linewidth=4, foreground="black")]
-    (line,) = ax.plot(theory, size, color="white", linewidth=2, marker="o", path_effects=rim, label="Theory")
+    rim = {"color": "white", "path_effects": [withStroke(linewidth=4, foreground="black")]}
+    (line,) = ax.plot(theory, size, linewidth=2, marker="o", label="Theory", **rim)
     ax.set(xlim=limits[0], ylim=limits[1])
-    # Above the axes, where no cell is hidden.
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    inside = np.flatnonzero((theory > limits[0][0]) & (theory < limits[0][1]))
+    if inside.size:
+        # Named at its end, on the side of the few samples, where nothing is recovered, if there is room.
+        end = theory[inside[-1]], size[inside[-1]]
+        room = ax.transAxes.inverted().transform(ax.transData.transform(end))[0] > 0.3
+        place = {"xytext": (-9 if room else 9, 0), "ha": "right" if room else "left", "va": "center"}
+        ax.annotate("Theory", end, textcoords="offset points", **place, **rim)
     return line
