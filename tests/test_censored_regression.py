@@ -1,4 +1,4 @@
-"""Targets that are exactly zero in many rows: the statements of docs/guide/censored.rst and of its gallery page, recomputed.
+"""Targets that are exactly zero in many rows: docs/guide/censored.rst and its gallery page, recomputed.
 
 ``python tests/test_censored_regression.py`` prints the tables of the page, in about three minutes.
 """
@@ -31,7 +31,7 @@ pytest.importorskip("vega_datasets")
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "tables" / "plot_censored_regression.py"
-PAGE = ROOT / "docs" / "censored.rst"
+PAGE = ROOT / "docs" / "guide" / "censored.rst"
 QUANTILES = (np.arange(2000) + 0.5) / 2000
 WEIGHTS = np.array([3, -2, 2, -1, 1, 0, 0, 0, 0, 0]) / np.sqrt(19)
 
@@ -466,12 +466,14 @@ def test_what_the_gallery_says_about_rain():
     assert scores["ReLU"] < scores["Least squares, clipped"]
     assert np.mean((y - clipped) ** 2) == pytest.approx(34, abs=0.5)
     for reference, gain, deviation in (("Least squares, clipped", -0.44, 0.14), ("LassoCV, clipped", -0.32, 0.16)):
-        measured = example.against(y, relu, predictions[reference], dates)
+        measured = example.over_months((y - relu) ** 2 - (y - predictions[reference]) ** 2, dates)
         np.testing.assert_allclose(measured, (gain, deviation), atol=0.015)
     ratios = {name: predicted.mean() / y.mean() for name, predicted in predictions.items()}
     assert ratios["Least squares, clipped"] == pytest.approx(1.07, abs=0.005)
     assert ratios["Tobit"] == pytest.approx(1.12, abs=0.005)
     assert ratios["ReLU, l1 ball by CV"] == pytest.approx(1, abs=0.01)
+    assert min(ratios, key=lambda name: abs(ratios[name] - 1)) == "ReLU, l1 ball by CV"
+    assert example.over_months((relu - y) / y.mean(), dates)[1] == pytest.approx(0.05, abs=0.005)
     wettest = np.argsort(predictions["Tobit"])[-242:]
     assert np.mean((y - predictions["Tobit"])[wettest]) < -1
     assert abs(np.mean((y - relu)[np.argsort(relu)[-242:]])) < 0.5
@@ -490,12 +492,12 @@ def test_weights_on_rain():
 
 
 def test_the_standard_error_over_months():
-    """Twice the squared error everywhere, by months: the formula of a sum over 48 blocks."""
+    """The formula of a sum over 48 blocks."""
     y, predictions, dates = rain()
-    more, deviation = example.against(y, predictions["Tobit"], y, dates)
     squared = (y - predictions["Tobit"]) ** 2
+    mean, deviation = example.over_months(squared, dates)
     months = np.array([squared[(dates.year == year) & (dates.month == month)].sum() for year, month in MONTHS])
-    assert more == pytest.approx(squared.mean())
+    assert mean == pytest.approx(squared.mean())
     assert deviation == pytest.approx(np.sqrt(48) * months.std(ddof=1) / len(y))
 
 
