@@ -234,7 +234,7 @@ def styles(models):
     """Return the style of each model: ours in colour and in front, peers in grey."""
     own = [model for model in models if MODELS[model].ours]
     peers = [model for model in models if not MODELS[model].ours]
-    own_styles = {model: dict(color=COLOURS[i], marker="o", markersize=7, zorder=4) for i, model in enumerate(own)}
+    own_styles = {m: dict(color=COLOURS[i], marker="osD^v"[i], markersize=7, zorder=4) for i, m in enumerate(own)}
     grey = dict(color="#888888", markerfacecolor="none", markersize=5, zorder=3)
     return own_styles | {model: grey | dict(marker=MARKERS[i]) for i, model in enumerate(peers)}
 
