@@ -114,7 +114,8 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
     if plain is not None:
         tried = _without_decay(plain, assumed)
         alphas, criteria = np.append(alphas, tried.alphas), np.append(criteria, tried.criteria)
-        if plain[1].interrupted or criteria[-1] <= (1 + PARSIMONY) * _lowest([best]):
+        # One that could interpolate any targets is never kept, not even where all others could, too.
+        if plain[1].interrupted or (np.isfinite(criteria[-1]) and criteria[-1] <= (1 + PARSIMONY) * _lowest([best])):
             descent = tried.descent.stopped(stopped) if stopped else tried.descent
             return replace(tried, descent=descent, alphas=alphas, criteria=criteria)
     if averages:
