@@ -47,7 +47,7 @@ def draw(records, path, results):
 def _draw_rows(ax, records):
     """Draw the share of exact recoveries against the number of rows."""
     draw_success(ax, records, label="{}")
-    ax.set_title("One ReLU: 20 of 1000 weights nonzero", loc="left", fontsize="medium")
+    ax.set_title("One ReLU: 20 of 1000 weights nonzero, Gaussian", loc="left", fontsize="medium")
     ax.set(xlabel="Rows", ylabel="Share recovered (relative error < 1e-6)", ylim=(-0.03, 1.03))
     ax.legend(loc="upper right", bbox_to_anchor=(1.02, 0.92), frameon=False, fontsize=8)
 
