@@ -90,7 +90,9 @@ def test_mixed_table(mixed, capsys, tmp_path):
     out, err = capsys.readouterr()
     assert status == 0
     assert "58 rows, 5 columns (1 numeric, 2 categorical, 2 constant, left out)" in out
-    assert err.splitlines() == ["skrelu: note: 2 rows without a value of the target 'y' left out"]
+    dropped, identifier = err.splitlines()
+    assert dropped == "skrelu: note: 2 rows without a value of the target 'y' left out"
+    assert identifier.startswith("skrelu: note: 'id' is taken as categories")
     assert content["results"][0]["model"] == "ridge"
     assert content["results"][0]["r2_mean"] > 0.7
 
@@ -402,7 +404,7 @@ BAD_TABLES = {
     "y\n1\n2\n3\n": "has one column",
     "x,x\n1,2\n2,3\n3,4\n": "two columns are named 'x'",
     ",x,y\n0,1,2\n1,2,3\n2,3,4\n": "column 1 of 3 has no name",
-    "x,y\n1,2\n2\n3,4\n": "line 3: 1 fields",
+    "x,y\n1,2\n2\n3,4\n": "line 3: 1 field, but the first line names 2 columns",
     "x,y\n1,2\n2,3,4\n3,4\n": "line 3: 3 fields",
     'x,y\n1,2\n2,"3\n3,4\n': "is a quote left open",
     'x,y\n1,2\n2,"' + "long " * 50_000: "field larger than field limit",
@@ -458,8 +460,8 @@ def test_bad_table(write, capsys, content, message):
         (["compare", "--groups", "target"], "'target' is the target, it cannot decide the folds too"),
         (["compare", "--groups", "sex", "--cv", "3"], "number of groups of 'sex', 2, got 3"),
         (["compare", "--time", "sex"], "2 different values of 'sex': at least 4 are needed"),
-        (["compare", "--colour"], "unrecognized arguments: --colour"),
-        (["compare", "a.csv", "b.csv"], "unrecognized arguments: b.csv"),
+        (["compare", "--colour"], "skrelu compare has no option --colour (see skrelu compare --help)"),
+        (["compare", "a.csv", "b.csv"], "skrelu compare takes no further argument b.csv"),
         (["collect"], "invalid choice: 'collect'"),
     ],
     ids=lambda value: " ".join(value).replace("\0", "NUL") if isinstance(value, list) else "",

@@ -107,6 +107,15 @@ def _times(cells):
     return cells if cells.dtype != object else np.array([_seconds(cell) for cell in cells])
 
 
+def is_date(cell):
+    """Whether a cell is an ISO date, a month or a year."""
+    try:
+        _seconds(cell)
+    except InputError:
+        return False
+    return True
+
+
 def _seconds(cell):
     """Return the seconds of an ISO date, of the month or of the year that it begins; without a zone it is in UTC."""
     for rest in ("", "-01", "-01-01"):

@@ -48,6 +48,17 @@ examples:
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaint is one line, without the usage."""
 
+    def parse_args(self, args=None, namespace=None):
+        """Parse, and blame what is unknown on the options alone if there are any: a word left over may be a value."""
+        namespace, unknown = self.parse_known_args(args, namespace)
+        options = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        program = f"{self.prog} {namespace.command}" if namespace.command else self.prog
+        if options:
+            raise InputError(f"{program} has no option {', '.join(options)} (see {program} --help)")
+        if unknown:
+            raise InputError(f"{program} takes no further argument {', '.join(unknown)} (see {program} --help)")
+        return namespace
+
     def error(self, message):
         """Raise the complaint instead of leaving the process."""
         raise InputError(f"{message} (see {self.prog} --help)")

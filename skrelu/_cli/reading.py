@@ -11,9 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from skrelu._cli.console import InputError
+from skrelu._cli.console import InputError, count
 
 DELIMITERS = ",;\t"
+SEPARATORS = "commas, semicolons, tabs"
+# First bytes of files that are often taken for tables, and what to do with them.
+OTHER_FILES = {
+    b"\x1f\x8b": "a gzip file; unpack it first",
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+}
 MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
 # The squares of larger numbers overflow in the sums of every model; such cells count as infinite.
 LARGEST_NUMBER = 1e150
@@ -46,13 +52,19 @@ class Sheet:
         """Names of the columns."""
         return list(self.columns)
 
+    def is_number(self, cell):
+        """Whether a cell is a number or missing."""
+        return _is_number(cell, self.decimal_comma)
+
     def numbers(self, name, role):
         """Return a column as float64, NaN where missing; `role` says in the refusal of text what the column is."""
         cells = self.columns[name]
         for line, cell in zip(self.lines, cells, strict=True):
-            if not _is_number(cell, self.decimal_comma):
-                shown = cell if len(cell) <= LETTERS_SHOWN else cell[:LETTERS_SHOWN] + "..."
-                raise InputError(f"{self.path}, line {line}: the {role} {name!r} must be numeric, got {shown!r}")
+            if not self.is_number(cell):
+                meant = " (no thousands separators, no units: 1234.5)" if any(map(str.isdigit, cell)) else ""
+                raise InputError(
+                    f"{self.path}, line {line}: the {role} {name!r} must be numeric, got {shortened(cell)!r}{meant}"
+                )
         return np.array([_number(cell, self.decimal_comma) for cell in cells])
 
     def parsed(self):
@@ -88,16 +100,19 @@ def read_sheet(path):
         raise InputError(f"{path} is empty")
     names = [name.strip() for name in header]
     _check_names(path, names)
-    lines, rows = [], []
+    lines: list[int] = []
+    rows: list[list[str]] = []
     for line, row in records:
         if len(row) != len(names):
-            raise InputError(f"{path}, line {line}: {len(row)} fields, but the first line names {len(names)} columns")
+            hint = "" if rows else " (the names of the columns must be in line 1)"
+            fields, columns = count(len(row), "field"), count(len(names), "column")
+            raise InputError(f"{path}, line {line}: {fields}, but the first line names {columns}{hint}")
         lines.append(line)
         rows.append(row)
     if not rows:
         raise InputError(f"{path} has 0 rows below the column names")
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    return Sheet(str(path), columns, lines, decimal_comma=delimiter == ";")
+    cells = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return Sheet(str(path), cells, lines, decimal_comma=delimiter == ";")
 
 
 def _read_text(path):
@@ -107,6 +122,9 @@ def _read_text(path):
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"cannot read {path!r}: {error}") from error
+    for first_bytes, kind in OTHER_FILES.items():
+        if content.startswith(first_bytes):
+            raise InputError(f"{path} is {kind}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -141,7 +159,8 @@ def _check_names(path, names):
                 "(an index column? give it a name or leave it out)"
             )
         if names.index(name) < position - 1:
-            raise InputError(f"{path}: two columns are named {name!r}")
+            hint = " (is there a line of names?)" if _is_number(name) else ""
+            raise InputError(f"{path}: two columns are named {name!r}{hint}")
 
 
 def are_numbers(names):
@@ -157,6 +176,11 @@ def known_name(path, names, name):
     if close:
         raise InputError(f"{path} has no column {name!r}; did you mean {close[0]!r}?")
     raise InputError(f"{path} has no column {name!r}; it has {listed(names)}")
+
+
+def shortened(cell):
+    """Return the first `LETTERS_SHOWN` characters of a cell, with dots where more follow."""
+    return cell if len(cell) <= LETTERS_SHOWN else cell[:LETTERS_SHOWN] + "..."
 
 
 def listed(names):

@@ -1,13 +1,14 @@
 """From the columns of a file to arrays for scikit-learn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_diabetes
 
+from skrelu._cli.categories import category_notes
 from skrelu._cli.console import InputError, count
-from skrelu._cli.reading import are_numbers, known_name, listed, read_sheet, text
+from skrelu._cli.reading import SEPARATORS, are_numbers, known_name, listed, read_sheet, text
 
 MIN_ROWS = 3
 
@@ -92,13 +93,18 @@ def read_csv(path, target=None, aside=()):
     """
     sheet = read_sheet(path)
     if len(sheet.names) == 1:
-        raise InputError(f"{path} has one column, {sheet.names[0]!r}; a target and at least one feature are needed")
+        raise InputError(
+            f"{path} has one column, {sheet.names[0]!r}; a target and at least one feature are needed "
+            f"(accepted separators: {SEPARATORS})"
+        )
     target, notes = _choose_target(path, sheet.names, target, aside)
     if len(sheet.lines) < MIN_ROWS:
         rows = count(len(sheet.lines), "row")
         raise InputError(f"{path} has {rows} below the column names, at least {MIN_ROWS} are needed")
     columns = sheet.parsed() | {target: sheet.numbers(target, "target column")}
-    return _make_table(Path(path).name, columns, target, aside, notes)
+    table = _make_table(Path(path).name, columns, target, aside, notes)
+    categorical = [table.names[i] for i in table.categorical]
+    return replace(table, notes=[*table.notes, *category_notes(sheet, categorical, aside)])
 
 
 def _choose_target(path, names, target, aside):
