@@ -11,6 +11,7 @@ from skrelu._compat import FitTasks, fit_context
 from skrelu.rows.device import follow
 from skrelu.rows.read import read
 from skrelu.rows.threads import several_threads
+from skrelu.solvers import gradient
 
 
 class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -74,9 +75,9 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         return self.solver == "gd" or self.step_size != "auto"
 
     def _warn_unless_converged(self, reason, remedy):
-        """Warn with the remedy that fits; that of "gd" is the same for all."""
+        """Warn with the remedy that fits; that of "gd" depends on how it ended, alike for all."""
         if not self.converged_:
             if self._is_gd:
-                remedy = "Lower step_size, raise max_iter, or use solver='auto'"
+                remedy = gradient.remedy(reason, self.step_size, self.loss_curve_)
             message = f"The fit did not converge: {reason}. {remedy}."
             warnings.warn(message, ConvergenceWarning, stacklevel=6)

@@ -1,6 +1,7 @@
 """One ReLU whose weights lie in a structured set: `ProjectedReLURegressor`."""
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -14,12 +15,28 @@ from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constrain
 from skrelu.networks import SingleReLU
 from skrelu.rows.device import follow
 from skrelu.rows.read import mapped, read
-from skrelu.solvers.gradient import projected_gradient
+from skrelu.solvers.gradient import projected_gradient, remedy
 from skrelu.solvers.loop import iterate
 from skrelu.solvers.points import Problem
 from skrelu.solvers.structured import structured_descent
 
 CURVED_TOL = 1e-2  # of tol, for sets whose faces are curved: Newton steps do not polish there
+
+
+class Sets(HasMethods):
+    """What `constraint` may be: an object with these methods or, if wanted, a function; a class is neither."""
+
+    def __init__(self, methods, *, functions=False):
+        super().__init__(methods)
+        self.functions = functions
+
+    def is_satisfied_by(self, val):
+        """Whether the value may be a set."""
+        return not isinstance(val, type) and (super().is_satisfied_by(val) or (self.functions and callable(val)))
+
+    def __str__(self):
+        """Return what is needed, as error messages say it."""
+        return f"{super().__str__()}, such as skrelu.constraints.L0Ball(3){', a callable' if self.functions else ''}"
 
 
 class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -91,7 +108,8 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     converged_ : bool
         Whether the solver came to its goal, `tol`.
     stop_reason_ : str
-        Why the solver stopped, a sentence.
+        Why the solver stopped, a sentence; and in how many rows y is negative where three times the root mean square
+        of these y exceeds that of y: then they may be more than noise, and a ReLU has no negative values.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -140,7 +158,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "constraint": [HasMethods("project"), callable, None],
+        "constraint": [Sets("project", functions=True), None],
         "solver": [StrOptions({"auto", "gd"})],
         "step_size": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "fit_intercept": ["boolean"],
@@ -294,9 +312,13 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
         watch = tasks.watch(self.max_iter, attributes)
         result, as_it_should = self._solve(objective, constraint, start, continued=continued, watch=watch)
+        told = filter(None, (result.stop_reason, _negative_targets(rows, objective)))
+        result = replace(result, stop_reason="; ".join(told))
         if not as_it_should:
-            remedy = "Lower step_size, raise max_iter, or use solver='auto'" if self._is_gd else "Raise max_iter or tol"
-            message = f"The fit did not converge: {result.stop_reason}. {remedy}, or standardise the columns of X."
+            helps = "Raise max_iter or tol"
+            if self._is_gd:
+                helps = remedy(result.stop_reason, self.step_size, result.loss_curve)
+            message = f"The fit did not converge: {result.stop_reason}. {helps}, or standardise the columns of X."
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
         self._store(rows, constraint, objective, result)
 
@@ -314,3 +336,17 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         step = constraint.project(self.coef_ - g)
         self.optimality_ = float(np.linalg.norm(self.coef_ - step))
+
+
+def _negative_targets(rows, objective):
+    """Return a sentence if the negative y are more than noise (`structured_descent`), else nothing."""
+    if objective.noise_threshold * objective.target_scale <= rows.target_scale():
+        return ""
+    (share,) = rows.sum(_negative_share)
+    told = f"y is negative in {100 * share:.3g} % of the rows, and a ReLU is not"
+    return f"{told}: unless that is noise, shift y or use another estimator"
+
+
+def _negative_share(X, y, s):
+    """Return the weight of the rows with negative y."""
+    return ((s @ (y < 0)).astype(np.float64),)

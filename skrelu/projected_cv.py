@@ -9,11 +9,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context
+from skrelu._compat import FitTasks, Interval, StrOptions, fit_context
 from skrelu.constraints import L1Ball
 from skrelu.constraints.extended import WholeSpace
 from skrelu.networks import SingleReLU
-from skrelu.projected import ProjectedReLURegressor
+from skrelu.projected import ProjectedReLURegressor, Sets
 from skrelu.rows.device import follow
 from skrelu.rows.read import read
 from skrelu.solvers.loop import INTERRUPTED
@@ -96,7 +96,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
     converged_ : bool
         Whether the solver came to its goal.
     stop_reason_ : str
-        Why it stopped, a sentence.
+        Why it stopped, a sentence; and in how many rows y is negative where that may be more than noise.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -129,7 +129,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
 
     _parameter_constraints: ClassVar[dict] = {
         **ProjectedReLURegressor._parameter_constraints,
-        "constraint": [HasMethods(["project", "resized", "size_of"]), None],
+        "constraint": [Sets(["project", "resized", "size_of"]), None],
         "sizes": [StrOptions({"auto"}), "array-like"],
         "cv": ["cv_object"],
         "selection": [StrOptions({"min", "one_se"})],

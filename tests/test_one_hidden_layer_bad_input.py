@@ -304,7 +304,7 @@ def test_any_number_of_units(name, n_hidden):
     if n_hidden * (D + 1) + 1 > N:
         assert f"{N} rows do not determine {n_hidden * (D + 1) + 1} weights" in model.stop_reason_
     elif n_hidden > D:
-        assert f"as many units as X has rank, {D}" in model.stop_reason_
+        assert f"more units ({n_hidden}) than X has rank ({D}): no recovery is to be expected" in model.stop_reason_
     else:
         assert "rows do not determine" not in model.stop_reason_
         assert "rank" not in model.stop_reason_
@@ -313,7 +313,7 @@ def test_any_number_of_units(name, n_hidden):
 @pytest.mark.parametrize("name", ["three", "gd"])
 def test_the_rank_that_is_named_is_that_of_the_inputs_not_their_columns(name):
     inputs = np.column_stack([X[:, :2], X[:, :2]])
-    assert "as many units as X has rank, 2, not for 3" in fit(name, inputs, Y).stop_reason_
+    assert "more units (3) than X has rank (2)" in fit(name, inputs, Y).stop_reason_
 
 
 @pytest.mark.parametrize("init", ["tensor", "random"])
@@ -414,13 +414,24 @@ def test_columns_of_very_different_scales():
     np.testing.assert_allclose(fit("three", X * scales).predict(X * scales), Y, rtol=0, atol=1e-8)
 
 
-# Divergence.
+# Divergence, and descent that is slow.
+
+
+@pytest.mark.parametrize(
+    ("step_size", "remedy"),
+    [(0.01, r"Raise max_iter or step_size \(now 0.01\), or use"), ("auto", "Raise max_iter, or use")],
+)
+def test_a_slow_descent_is_not_told_to_go_slower(step_size, remedy):
+    with pytest.warns(ConvergenceWarning, match=rf"max_iter = 5 reached.*\. {remedy} solver='auto'"):
+        OneHiddenLayerReLU(3, solver="gd", step_size=step_size, max_iter=5, random_state=0).fit(X, Y)
 
 
 @pytest.mark.parametrize("step_size", [30.0, 1e6, 1e300])
 def test_a_diverging_descent_keeps_the_best_iterate_and_warns(step_size):
     model = OneHiddenLayerReLU(3, step_size=step_size, max_iter=300, fit_intercept=False, random_state=0)
-    with pytest.warns(ConvergenceWarning, match=r"did not converge: .*Lower step_size") as record:
+    with pytest.warns(
+        ConvergenceWarning, match=rf"did not converge: .*Lower step_size .now {re.escape(f'{step_size:g}')}"
+    ) as record:
         model.fit(X, Y)
     assert len(record) == 1
     assert not model.converged_

@@ -55,9 +55,10 @@ def test_gradient_descent_converges_linearly_to_loss_zero(activation, seed):
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))])
-def test_squared_relus_converge_linearly_to_the_planted_weights_from_the_tensor_start(seed, d=10, k=3, n=2000):
+def test_squared_relus_converge_linearly_to_the_planted_weights_from_the_tensor_start(seed):
+    d, k = 10, 3
     X, y, teacher = make_one_hidden_layer(
-        n, d, k, activation="squared_relu", output_weights="positive", return_teacher=True, random_state=seed
+        2000, d, k, activation="squared_relu", output_weights="positive", return_teacher=True, random_state=seed
     )
     model = OneHiddenLayerNet(
         k,

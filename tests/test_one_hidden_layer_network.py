@@ -447,7 +447,7 @@ def test_number_of_weights_and_what_does_not_determine_them():
     assert network(X[:, :4], y, fit_intercept=False).n_weights == 3 * 4
     assert net.undetermined(point(net, 0)) == ""
     many = network(X, y, output=np.ones(5))
-    assert "rank, 4, not for 5" in many.undetermined(point(many, 0))
+    assert "more units (5) than X has rank (4)" in many.undetermined(point(many, 0))
     few = network(X, y, np.full(40, 15 / 40))
     assert "15 rows do not determine 16 weights" in few.undetermined(point(few, 0))
     enough = network(X, y, np.full(40, 16 / 40))

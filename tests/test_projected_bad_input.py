@@ -142,6 +142,14 @@ def test_wrong_parameters(estimator, parameter, value):
         estimator(**{parameter: value}).fit(X, Y)
 
 
+@pytest.mark.parametrize("value", ["l1", L0Ball, L1Ball])
+@pytest.mark.parametrize("estimator", [ProjectedReLURegressor, ProjectedReLURegressorCV])
+def test_a_class_or_a_name_in_place_of_a_set_is_told_what_a_set_is(estimator, value):
+    message = rf"such as skrelu\.constraints\.L0Ball\(3\).* or None\. Got {re.escape(repr(value))} instead"
+    with pytest.raises(ValueError, match=message):
+        estimator(value).fit(X, Y)
+
+
 @pytest.mark.parametrize(
     ("constraint", "message"),
     [
@@ -351,7 +359,7 @@ def test_columns_far_from_zero(offset):
 
 @pytest.mark.parametrize("K", [None, L1Ball(2.0), L0Ball(2)])
 def test_a_diverging_descent_keeps_the_best_iterate_and_warns(K):
-    with pytest.warns(ConvergenceWarning, match=r"did not converge: .*step_size") as record:
+    with pytest.warns(ConvergenceWarning, match=r"did not converge: .*Lower step_size \(now 1e\+06\), or st") as record:
         model = ProjectedReLURegressor(K, solver="gd", step_size=1e6, max_iter=500, fit_intercept=False).fit(X, Y)
     assert len(record) == 1
     assert not model.converged_
@@ -392,3 +400,38 @@ def test_the_warning_names_criterion_value_tolerance_and_remedy():
     assert np.isfinite(float(value.group(1)))
     assert "Raise max_iter or tol" in message
     assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("step_size", "remedy"),
+    [
+        (0.01, "Raise max_iter or step_size (now 0.01), or use solver='auto' with step_size='auto', or standardise"),
+        (10.0, "Lower step_size (now 10), or standardise"),
+        ("auto", "Raise max_iter, or use solver='auto', or standardise"),
+    ],
+)
+def test_the_remedy_of_a_descent_depends_on_how_it_ended(step_size, remedy):
+    """Slow steps and steps that are too long have opposite remedies."""
+    with pytest.warns(ConvergenceWarning, match=rf"\. {re.escape(remedy)}"):
+        ProjectedReLURegressor(solver="gd", step_size=step_size, max_iter=5).fit(X, Y)
+
+
+# Targets that no ReLU has.
+
+
+@pytest.mark.parametrize("parameters", [{}, {"step_size": 0.5}, {"constraint": L0Ball(2)}])
+def test_negative_targets_beyond_noise_are_told_with_their_weighted_share(parameters):
+    y, weights = Y - Y.mean(), np.arange(1.0, 31.0)
+    told = f"; y is negative in {100 * weights[y < 0].sum() / weights.sum():.3g} % of the rows, and a ReLU is not"
+    assert told in fit(parameters, y=y, sample_weight=weights).stop_reason_
+    assert told in fit(parameters, y=1e3 * y, sample_weight=weights).stop_reason_
+    with pytest.warns(ConvergenceWarning, match=f"{re.escape(told)}.*[Rr]aise max_iter"):
+        ProjectedReLURegressor(**parameters, max_iter=1).fit(X, y, weights)
+
+
+def test_negative_targets_of_the_size_of_noise_are_not_told():
+    noisy = Y + 0.05 * RNG.standard_normal(30)
+    assert np.any(noisy < 0)
+    for parameters in ({}, {"step_size": 0.5}):
+        assert "negative" not in fit(parameters, y=noisy).stop_reason_
+    assert "y is negative in 100 % of the rows" in ProjectedReLURegressorCV(cv=2).fit(X, -1 - Y).stop_reason_

@@ -722,7 +722,9 @@ def test_an_interruption_keeps_the_best_so_far_and_warns(name, monkeypatch):
 @pytest.mark.parametrize("n_hidden", [K, None])
 def test_a_diverging_descent_keeps_the_best_iterate_and_warns(n_hidden, step_size):
     X, y, _ = planted()
-    with pytest.warns(ConvergenceWarning, match=r"did not converge: .*Lower step_size") as record:
+    with pytest.warns(
+        ConvergenceWarning, match=rf"did not converge: .*Lower step_size .now {re.escape(f'{step_size:g}')}"
+    ) as record:
         model = QuadraticNet(n_hidden, step_size=step_size, max_iter=300, random_state=0).fit(X, y)
     assert len(record) == 1
     assert not model.converged_

@@ -395,8 +395,9 @@ def test_descent_from_a_small_random_start_has_two_phases(k, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_descent_of_positive_units_from_the_spectral_start_converges_linearly(seed, d=30, k=3):
+def test_descent_of_positive_units_from_the_spectral_start_converges_linearly(seed):
     """No first phase: from the start on a straight line, over fifteen decades (1802.06286)."""
+    d, k = 30, 3
     X, y, teacher = make_quadratic(8 * k * d, d, k, output_weights="positive", return_teacher=True, random_state=seed)
     options = {"init": "spectral", "output_weights": "positive", "tol": 0, "max_iter": 2000}
     model = QuadraticNet(k, step_size=1.0, **options, **PURE).fit(X, y)

@@ -926,7 +926,9 @@ def test_an_interruption_keeps_the_best_so_far_and_warns(name, m, monkeypatch):
 @pytest.mark.parametrize("step_size", [1e3, 1e6, 1e300])
 def test_a_diverging_descent_keeps_the_best_iterate_and_warns(step_size):
     X, y, _ = planted()
-    with pytest.warns(ConvergenceWarning, match=r"did not converge: .*Lower step_size") as record:
+    with pytest.warns(
+        ConvergenceWarning, match=rf"did not converge: .*(?i:lower) step_size .now {re.escape(f'{step_size:g}')}"
+    ) as record:
         model = TwoLayerReLURecovery(
             K, step_size=step_size, max_iter=300, activation="squared_relu", random_state=0
         ).fit(X, y)

@@ -130,7 +130,7 @@ class OneHiddenLayer:
         if n < self.n_weights:
             return f"{n:g} rows do not determine {self.n_weights} weights"
         if self.n_hidden > rank:
-            return f"recovery is guaranteed for at most as many units as X has rank, {rank}, not for {self.n_hidden}"
+            return f"more units ({self.n_hidden}) than X has rank ({rank}): no recovery is to be expected"
         hidden, _, v = self.unpack(theta)
         hidden = v[:, None] * hidden
         size = np.linalg.norm(hidden, axis=1)

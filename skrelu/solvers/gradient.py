@@ -5,9 +5,10 @@ from itertools import count
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from skrelu.solvers.loop import Iterate
+from skrelu.solvers.loop import INTERRUPTED, STOPPED, Iterate
 
 HALVINGS = 60  # of a step, at most; a step so halved is below rounding
+RISE = 1e-6  # a descent that ends above its lowest objective by more than this, relatively, has too long steps
 
 
 def projected_gradient(problem, point, *, step_size):
@@ -76,6 +77,20 @@ def gradient_descent(network, theta, *, step_size, curvature=None):
         change = float(np.linalg.norm(after - before))
         theta, value, gradient = new, new_value, new_gradient
         yield Iterate(theta, value, change / max(float(np.linalg.norm(after)), np.finfo(float).tiny) if change else 0.0)
+
+
+def remedy(reason, step_size, loss_curve):
+    """Return what helps a descent that ended before its goal for this reason: shorter steps, or more or longer ones.
+
+    Steps above 1, that of the papers, may have left the start for worse weights: to make them longer is no remedy.
+    """
+    if step_size == "auto":
+        return "Raise max_iter, or use solver='auto'"
+    rose = loss_curve[-1] > min(loss_curve) * (1 + RISE)
+    if rose or not reason.startswith(("max_iter", INTERRUPTED, STOPPED)):
+        return f"Lower step_size (now {step_size:g})"
+    change = "lower step_size" if step_size > 1 else "step_size"
+    return f"Raise max_iter or {change} (now {step_size:g}), or use solver='auto' with step_size='auto'"
 
 
 def largest_curvature(network, theta):
