@@ -105,7 +105,7 @@ def zipped():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"x,y\n1,2\n"), "table.csv is a gzip file; unpack it first"),
+        (gzip.compress(b"x,y\n1,2\n", mtime=0), "table.csv is a gzip file; unpack it first"),
         (zipped(), "table.csv is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV"),
         ("x y\n1 2\n2 3\n3 4\n", "(accepted separators: commas, semicolons, tabs)"),
         ("Houses\nx,y\n1,2\n", "line 2: 2 fields, but the first line names 1 column (the names of the columns must be"),
@@ -115,6 +115,7 @@ def zipped():
         ('x,y\n1,2\n2,"157,372"\n3,4\n', "got '157,372' (no thousands separators, no units: 1234.5)\n"),
         ("x,y\n1,2\n2,many\n3,4\n", "must be numeric, got 'many'\n"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bytes",
 )
 def test_refusals_say_what_to_do(write, capsys, content, message):
     assert main(["compare", write(content), "--target", "y"]) == 2
