@@ -284,7 +284,8 @@ def test_more_columns_than_rows(name):
     rng = np.random.default_rng(4)
     wide, y = rng.standard_normal((20, 35)), rng.standard_normal(20)
     model = fit(name, wide, y)
-    assert "20 rows do not determine" in model.stop_reason_
+    # An average of networks with weight decay, by default, determines nothing either, and does not pretend to.
+    assert ("the average" if name == "default" else "20 rows do not determine") in model.stop_reason_
     fit(name, wide[:, :20], y)
     fit(name, wide[:, :19], y)
 
