@@ -342,11 +342,5 @@ def _negative_targets(rows, objective):
     """Return a sentence if the negative y are more than noise (`structured_descent`), else nothing."""
     if objective.noise_threshold * objective.target_scale <= rows.target_scale():
         return ""
-    (share,) = rows.sum(_negative_share)
-    told = f"y is negative in {100 * share:.3g} % of the rows, and a ReLU is not"
+    told = f"y is negative in {100 * objective.negative_share:.3g} % of the rows, and a ReLU is not"
     return f"{told}: unless that is noise, shift y or use another estimator"
-
-
-def _negative_share(X, y, s):
-    """Return the weight of the rows with negative y."""
-    return ((s @ (y < 0)).astype(np.float64),)

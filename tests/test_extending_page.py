@@ -1,4 +1,4 @@
-"""The pages for developers name what exists: every room on its floor, every solver, every file and registry.
+"""The pages for developers name what exists: every room on its floor, every solver, every registry.
 
 And the citation file has every paper that the front page names.
 """
@@ -7,8 +7,6 @@ import re
 import runpy
 from itertools import pairwise
 from pathlib import Path
-
-import pytest
 
 import skrelu
 
@@ -58,13 +56,6 @@ def test_the_picture_has_the_rooms_of_the_tables():
 
 def test_the_table_of_solvers_has_every_file_once():
     assert sorted(first_column("Solvers")) == sorted(modules(PACKAGE / "solvers") - {"__init__.py"})
-
-
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING"])
-def test_every_file_that_a_page_names_exists(page):
-    text = PAGES.get(page) or (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:skrelu|tests|docs|examples)/[\w/.]*)`", text)
-    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_registries_that_are_to_be_extended_exist():

@@ -48,8 +48,9 @@ class SingleReLU:
         self.center = np.zeros(d, dtype=dtype) if center is None else center
         self.target_scale, self._diagonal = target_scale, diagonal
         self.fit_intercept = fit_intercept
-        square, weight = rows.sum(_negative_targets, target_scale)
-        self.noise_threshold = 3 * (square / weight) ** 0.5 if weight > 0 else 0.0
+        square, share = rows.sum(_negative_targets, target_scale)
+        self.noise_threshold = 3 * (square / share) ** 0.5 if share > 0 else 0.0
+        self.negative_share = float(share)
         self._floor = square / 2
         self._linear_above, self._smoothing = np.inf, 0.0
 
@@ -247,5 +248,5 @@ class SingleReLU:
 
 
 def _negative_targets(X, y, s, unit):
-    """Return the mean square of the negative y in this unit, and the weight of their rows."""
+    """Return the mean square of the negative y in this unit, and the share of their rows."""
     return (s @ np.minimum(y / unit, 0) ** 2).astype(np.float64), (s @ (y < 0)).astype(np.float64)
