@@ -13,6 +13,9 @@ from skrelu.rows.read import read
 from skrelu.rows.threads import several_threads
 from skrelu.solvers import gradient
 
+# Told by a fit that chooses the weight decay, and by no other.
+OF_CHOICES = ("alphas_", "criterion_", "linear_alpha_")
+
 
 class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Base of the estimators that fit several units from several starts.
@@ -51,6 +54,8 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         """
         rows, data = read(self, X, y, sample_weight, multi_output=self._several_outputs)
         self._y_shape = rows.output_shape
+        for name in OF_CHOICES:
+            self.__dict__.pop(name, None)
         tasks = FitTasks(self, data, n_named=self.n_init + 1)
         with several_threads(), np.errstate(over="ignore", invalid="ignore"):
             self._fit_rows(rows, tasks)

@@ -234,8 +234,6 @@ class QuadraticFit(NetworkRegressor):
 
     def _store_path(self, model, path, moments):
         self.alpha_ = model.alpha
-        for name in ("alphas_", "criterion_", "linear_alpha_"):
-            self.__dict__.pop(name, None)
         if self._automatic:
             self.linear_alpha_ = model.linear_alpha
             told = ([0.0], [2 * self.loss_]) if path is None else path.told(moments)

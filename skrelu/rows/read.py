@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from itertools import chain
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from skrelu._compat import place, task_data, validated, validated_columns, validated_targets
@@ -33,9 +34,13 @@ def read(estimator, X, y, sample_weight=None, *, multi_output=False):
 
     Raises
     ------
+    TypeError
+        If y is sparse.
     ValueError
         If X, y or the weights have missing or infinite values or shapes that do not fit, or if weights are negative.
     """
+    if sparse.issparse(y):
+        raise TypeError("Sparse data were passed for y, but dense data is required: y.toarray()")
     if estimator.warm_start:
         # Descent goes on from there.
         device.bring_home(estimator)
