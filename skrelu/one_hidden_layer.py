@@ -236,9 +236,7 @@ class OneHiddenLayerNet(NetworkRegressor):
         else:
             small = np.ones(WIDTH if self.n_hidden == "auto" else self.n_hidden)
             start, single = random_path_start(self._network(rows, coordinates, small), path_rng), False
-        unit = rows.target_scale()
-        if not (np.all(np.isfinite(start.hidden.astype(rows.dtype))) and np.isfinite(unit * unit)):
-            raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
+        starts.require_finite(rows, start)
         tasks.finish(lambda: self._attributes(start))
         network = self._network(rows, coordinates, start.output)
         if self._is_gd or tasks.stopped:
@@ -318,6 +316,7 @@ class OneHiddenLayerNet(NetworkRegressor):
 
         def unpenalised():
             first = start if assumed or single else make_start()[0]
+            starts.require_finite(network.rows, first)
             return self._first(network.variant(first.output), first, rng, tasks, single)
 
         choice = automatic(

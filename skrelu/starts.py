@@ -167,6 +167,13 @@ def _units(rows, activation):
     return (1.0, t) if p is None else (t ** (1 / p), 1.0)
 
 
+def require_finite(rows, start):
+    """Raise the error of data whose scales are such that weights, or squares of y, overflow."""
+    unit = rows.target_scale()
+    if not (np.all(np.isfinite(start.hidden.astype(rows.dtype))) and np.isfinite(unit * unit)):
+        raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
+
+
 def random_units(size, n_units, n_negative, rng):
     """Return unit vectors, uniform on the sphere, and signs."""
     hidden = rng.standard_normal((n_units, size))

@@ -97,7 +97,7 @@ class Subspace(Cone):
 
     The projection is ``Q Q' w``, Q an orthonormal basis of K from a QR factorisation with column pivoting. Each column
     is first divided by the power of two just above its largest entry, so that its units do not decide the rank;
-    columns whose pivot is below ``max(d, r) eps`` of the first are taken to depend on the others. A w with
+    columns whose pivot is below ``10 max(d, r) eps`` of the first are taken to depend on the others. A w with
     ``|w - Q Q' w| <= 8 d^(1/2) eps |w|`` already lies in K. The face is K itself, with basis Q.
 
     Parameters
@@ -127,7 +127,7 @@ class Subspace(Cone):
         A = np.ldexp(A.astype(np.float64), -np.frexp(np.abs(A).max(axis=0))[1])
         Q, R, _ = qr(A, mode="economic", pivoting=True)
         pivots = np.abs(np.diag(R))
-        return Q[:, : np.count_nonzero(pivots > max(A.shape) * np.finfo(np.float64).eps * pivots[0])]
+        return Q[:, : np.count_nonzero(pivots > 10 * max(A.shape) * np.finfo(np.float64).eps * pivots[0])]
 
     def project(self, w):  # noqa: D102 - the contract of Constraint
         w = check_vector(w, self._name)

@@ -144,8 +144,9 @@ def fused(w, radius):
     slope = (c * c / n).sum()
     lam = max(0.0, ((c * s / n).sum() - radius) / slope) if slope > 0 else 0.0
     values = (s - lam * c) / n
-    # Runs are known to eps |w|, which may exceed a small radius: shrink about the mean, which is 0, to stay feasible.
-    return np.repeat(values * (radius / max(radius, np.abs(np.diff(values)).sum())), n)
+    # Runs are known to eps |w|, which is much beside a small radius: scaled about the mean, which is 0, to meet it.
+    variation = np.abs(np.diff(values)).sum()
+    return np.repeat(values * (radius / variation if variation > 0 else 1.0), n)
 
 
 def follow_path(n, s, c, radius):
