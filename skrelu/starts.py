@@ -20,6 +20,7 @@ TOL = 1e-8  # of the fit of moments, see `minimised`: below the noise by enough 
 MAX_ITER = 1000  # of it
 BIASES = 2.0  # largest, relative to the length of the unit, that the moments of several outputs tell
 SMALL = 0.1  # size of small units, relative to the root mean square of y
+LOST = 1e-3  # of the length that they began with: shorter units of a relaxed fit have come to nothing but rounding
 SMALLEST_OUTPUT = 1e-3  # of the largest, of the least squares output weights of a user's units
 
 
@@ -68,8 +69,8 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
     """Return (W, b, v): units whose moments are nearest to those of the data.
 
     `MomentFit` from the local maxima of the fourth moment (`power_directions`), of the third where the activation is
-    odd but for a constant. Where these are fewer than the units, the others start in random directions, and, if the
-    activation is homogeneous, the best of several such fits is kept, until two agree: for others descent does not need
+    odd but for a constant. Units that come to nothing in the relaxed fit go on from where they began. Where the maxima
+    are fewer than the units, the others start in random directions, and, if the activation is homogeneous, the best of several such fits is kept, until two agree: for others descent does not need
     it.
 
     Parameters
@@ -108,11 +109,13 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
             fit = MomentFit(moments, activation, np.ones(n_units), size, bias, relaxes, output_size, positive)
             fit = replace(fit, output=fit.best_output(W, b))
         if relaxes:
-            value, W, b, v = minimised(replace(fit, relaxed=True), W, b)
+            value, *relaxed = minimised(replace(fit, relaxed=True), W, b)
             margin = MARGIN * abs(value) + TOL / moments.n
             if abs(value - lowest) <= margin:
                 break
             lowest = min(lowest, value)
+            lost = np.linalg.norm(relaxed[0], axis=1) < LOST * size
+            W, b, v = (np.where(lost, w.T, r.T).T for w, r in zip((W, b, fit.output), relaxed, strict=True))
             fit = replace(fit, output=v, relaxed=False)
             W, b = fit.oriented(W, b)
         candidate = minimised(fit, W, b)
