@@ -137,18 +137,15 @@ class _Residual:
     whitening: Whitening
     scale: float
     basis: np.ndarray
-    mean: float = 0.0
-    linear: np.ndarray | None = None
+    mean: float
+    linear: np.ndarray
     quadratic: np.ndarray | None = None
 
     def pieces(self, X, y, s):
         """Yield (z (n, k), r, s) over the pieces of a block, in float64 where they are small."""
         k = self.basis.shape[1]
-        B = self.basis if self.linear is None else np.column_stack([self.basis, self.linear])
-        for piece, Z in self.whitening.projected(X, B):
-            r = y[piece] / y.dtype.type(self.scale) - y.dtype.type(self.mean)
-            if self.linear is not None:
-                r -= Z[:, k]
+        for piece, Z in self.whitening.projected(X, np.column_stack([self.basis, self.linear])):
+            r = y[piece] / y.dtype.type(self.scale) - y.dtype.type(self.mean) - Z[:, k]
             Z = Z[:, :k]
             if self.quadratic is not None:
                 Q = self.quadratic.astype(Z.dtype)

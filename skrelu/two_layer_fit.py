@@ -79,7 +79,8 @@ class TwoLayerFit(NetworkRegressor):
     def _start(self, rows, activation, centered, moments, rng, tasks):
         """Return hidden weights, biases, and the fit that they come from, or None: then other starts may follow."""
         if self.warm_start and hasattr(self, "hidden_coef_") and self._fits_before(rows):
-            return self.hidden_coef_.astype(np.float64), self.hidden_intercept_.astype(np.float64), self
+            weights = self.hidden_coef_, self.hidden_intercept_, np.linalg.norm(self.output_coef_, axis=0)
+            return *two_layer.balanced(*weights, centered.deviations, activation, self._first_alpha(self)), self
         if rows.n_outputs == 1:
             names = "n_hidden", "solver", "fit_intercept", "max_iter", "tol", "n_init", "verbose"
             options = {name: getattr(self, name) for name in names}

@@ -25,6 +25,7 @@ from skrelu.rows import Rows
 from skrelu.solvers import decay_path as decays
 from skrelu.solvers.automatic import NEGLIGIBLE, PARSIMONY, SEARCHED
 from skrelu.solvers.decay_path import Path, decay_in_user_units, decay_path, path_network, random_path_start
+from skrelu.solvers.loop import INTERRUPTED
 from skrelu.whitening import whitening
 
 IDENTITY = Activation(lambda z: z, np.ones_like, "identity")
@@ -606,6 +607,40 @@ class StopAtPath:
         """Stop."""
         return context.task_name == "path"
 
+
+def test_an_interruption_of_the_first_path_leaves_what_was_before_it(monkeypatch):
+    """The mean of y, or the network without weight decay where it comes first."""
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skrelu.solvers.automatic.decay_path", interrupted)
+    X, y, _ = table(100)
+    with pytest.warns(ConvergenceWarning, match="interrupted by the user"):
+        model = default().fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y.mean(), rtol=1e-12)
+    X, y = noisy_planted(100)
+    with pytest.warns(ConvergenceWarning, match="interrupted by the user"):
+        model = default(n_hidden=3, **BRIEF).fit(X, y)
+    assert model.alpha_ == 0
+    assert r2(y, model.predict(X)) > 0.9
+
+
+@pytest.mark.parametrize("n_judged", [0, 2])
+def test_an_interruption_between_two_decays_keeps_the_networks_before(monkeypatch, n_judged):
+    def criteria():
+        yield from [1.0] * n_judged
+        raise KeyboardInterrupt
+
+    path, _ = small_path(monkeypatch, criteria(), max_iter=50)
+    assert path.stop_reason == INTERRUPTED
+    lists = path.networks, path.thetas, path.criteria, path.degrees
+    assert [len(told) for told in lists] == [max(n_judged, 1)] * 4
+    assert np.isfinite(path.networks[path.best].value_and_gradient(path.thetas[path.best])[0])
+    assert path.shares().sum() == pytest.approx(1)
+
+
+# The choice.
 
 # The choice.
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 import skrelu
 from skrelu.__main__ import main
 from skrelu._cli import compare as compare_module
-from skrelu._cli import models
+from skrelu._cli import models, outputs
 from skrelu._cli.crossval import FoldResult, rank
 from skrelu._cli.demo import EXPERIMENTS
 from skrelu._cli.folds import make_folds
@@ -328,6 +329,58 @@ def test_interruption_prints_what_is_finished(monkeypatch, capsys):
     assert err == "skrelu: error: interrupted: 1 of 3 models finished\n"
 
 
+def test_an_interruption_before_any_model_is_finished_prints_no_table(monkeypatch, capsys):
+    monkeypatch.setitem(models.MODELS, "broken", lambda seed: Broken(KeyboardInterrupt()))
+    assert main(["compare", "--models", "broken"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "skrelu: error: interrupted: 0 of 1 models finished\n"
+
+
+def test_an_interruption_of_anything_else_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(compare_module, "_read", _interrupted)
+    assert main(["compare"]) == 130
+    assert capsys.readouterr().err == "skrelu: error: interrupted\n"
+
+
+def _interrupted(arguments):
+    raise KeyboardInterrupt
+
+
+class Warns(LinearRegression):
+    """A regressor whose fit warns."""
+
+    def __init__(self, message=""):
+        super().__init__()
+        self.message = message
+
+    def fit(self, X, y):
+        warnings.warn(self.message, UserWarning, stacklevel=2)
+        return super().fit(X, y)
+
+
+def test_a_model_that_ends_its_fit_on_an_interruption_ends_the_comparison(monkeypatch, capsys):
+    """As those of scikit-learn that go on with what they have, and warn."""
+    monkeypatch.setitem(models.MODELS, "broken", lambda seed: Warns("Training interrupted by user."))
+    assert main(["compare", "--models", "ridge,broken,lasso"]) == 130
+    assert capsys.readouterr().err == "skrelu: error: interrupted: 1 of 3 models finished\n"
+
+
+def test_warnings_of_a_model_are_told_once_and_leave_its_scores(monkeypatch, capsys):
+    monkeypatch.setitem(models.MODELS, "warning", lambda seed: Warns("mind\nthe gap"))
+    assert main(["compare", "--models", "warning"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith("warning")
+    assert err == "skrelu: note: warning: UserWarning: mind the gap\n"
+
+
+def test_all_models_are_compared_unless_some_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "MODELS", {name: models.MODELS[name] for name in ("ridge", "mean")})
+    status, content = run_json(tmp_path)
+    assert status == 0
+    assert {result["model"] for result in content["results"]} == {"ridge", "mean"}
+
+
 def test_models_that_did_not_converge_are_marked(capsys):
     assert main(["compare", "--models", "mlp,mean", "--cv", "2"]) == 0
     out, err = capsys.readouterr()
@@ -480,6 +533,12 @@ def test_the_table_is_never_overwritten(write, capsys, tmp_path, option):
 
 
 # The program
+
+
+def test_a_file_that_may_not_be_written_is_refused_before_any_fit(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "out.json"
+    monkeypatch.setattr(outputs.os, "access", lambda place, mode: False)
+    assert_refused(capsys, ["compare", *FAST, "--json", str(path)], f"--json: no permission to write {path}")
 
 
 def test_no_command_prints_help(capsys):

@@ -1,6 +1,7 @@
 """The command line: what a model makes of the columns, and the picture."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,14 @@ def test_bars_stand_on_the_mean_of_the_target():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["gas", "(missing)", "a name that is long\u2026"]
     assert {bar.get_y() for bar in axes.patches} == {0.5}
     np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in axes.patches], effect.curves.mean(axis=0))
+
+
+def test_categories_that_are_not_shown_are_counted():
+    shown = bars(["gas", "oil"])
+    effect = replace(shown, cells=np.array(["gas", "oil", "gas", "wood", "wind"], dtype=object))
+    _, (few, all_shown) = panels([effect, shown])
+    assert few.get_xlabel() == "and 2 more"
+    assert all_shown.get_xlabel() == ""
 
 
 def test_curves_show_mean_and_folds():

@@ -638,6 +638,18 @@ def test_the_boundary_is_a_thousand_roundings_thick(name, dtype):
         assert (face.normal is not None) == active
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.constraint.size_parameter])
+def test_the_size_of_a_vector_is_that_of_the_smallest_set_that_holds_it(name):
+    case, rng = CASES[name], np.random.default_rng(0)
+    for _ in range(3):
+        w = case.constraint.resized(4).project(case.member(rng) + rng.standard_normal(6))
+        size = case.constraint.size_of(w)
+        smaller = size - 1 if isinstance(size, int) else 0.99 * size
+        assert size > 0
+        np.testing.assert_allclose(case.constraint.resized(size).project(w), w, rtol=1e-12, atol=1e-12)
+        assert length(case.constraint.resized(smaller).project(w) - w) > 1e-3
+
+
 @every_set
 def test_rescaling_commutes_with_projecting(name):
     constraint = CASES[name].constraint

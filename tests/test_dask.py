@@ -134,6 +134,13 @@ BAD = {
     "one dimension": (lambda X, y: (da.from_array(y, chunks=100), y), "two dimensions are needed"),
     "no y": (lambda X, y: (da.from_array(X, chunks=(100, -1)), None), "y: none is given"),
     "no rows": (lambda X, y: (da.from_array(X[:0], chunks=(100, -1)), y[:0]), "at least one row"),
+    "rows of a partition": (
+        lambda X, y: (
+            dd.from_map(pd.DataFrame, [X[:100], X[100:]], meta=pd.DataFrame(X[:0])),
+            dd.from_map(pd.Series, [y[:150], y[150:]], meta=pd.Series(y[:0])),
+        ),
+        "y: a partition has 150 rows, that of X 100",
+    ),
     "partitions": (
         lambda X, y: (dd.from_pandas(pd.DataFrame(X), npartitions=4), dd.from_pandas(pd.Series(y), npartitions=3)),
         "y: 4 partitions are needed",
@@ -146,6 +153,12 @@ def test_bad_input_is_named(name):
     make, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         OneHiddenLayerReLU(2).fit(*make(X, Y))
+
+
+def test_one_column_of_outputs_is_one_output():
+    blocks = da.from_array(X, chunks=(100, -1))
+    flat, column = (OneHiddenLayerReLU(2, random_state=0).fit(blocks, y) for y in (Y, da.from_array(Y[:, None])))
+    np.testing.assert_array_equal(column.predict(X), flat.predict(X))
 
 
 def test_columns_are_checked_at_prediction():

@@ -14,7 +14,7 @@ from skrelu.networks import OneHiddenLayer
 from skrelu.rows import Rows
 from skrelu.solvers import descent, hidden_layer
 from skrelu.solvers.descent import Descent, until_stalled
-from skrelu.solvers.gradient import gradient_descent, largest_curvature
+from skrelu.solvers.gradient import HALVINGS, gradient_descent, largest_curvature
 from skrelu.solvers.hidden_layer import grown, polished, refined, widened
 from skrelu.solvers.loop import INTERRUPTED, Iterate, iterate
 from skrelu.solvers.newton import conjugate_gradients, newton_cg
@@ -207,7 +207,7 @@ def test_newton_steps_end_when_the_residual_is_zero():
 def test_newton_steps_that_lead_nowhere_are_no_success():
     """A gradient that lies: no step lowers the objective."""
     toy = Toy(lambda t: 1 + float(t @ t), lambda t: -t, lambda t: np.eye(2))
-    (step,) = run(newton_cg(toy, np.ones(2)), 5)
+    (step,) = newton_cg(toy, np.ones(2))
     assert "no step lowers" in step.finished
     assert not step.converged
     np.testing.assert_array_equal(step.parameters, 1)
@@ -302,6 +302,14 @@ def test_the_automatic_step_is_halved_for_good():
     assert all(b.objective <= a.objective for a, b in pairwise(steps))
     fixed = run(gradient_descent(toy, np.ones(3), step_size=1.0), 2)
     assert fixed[1].objective > fixed[0].objective > 24
+
+
+def test_the_automatic_step_is_not_halved_for_ever():
+    """Where the objective is no number: the one that is left is below rounding."""
+    toy = Toy(lambda t: np.nan, lambda t: -t, lambda t: np.eye(2))
+    (step,) = run(gradient_descent(toy, np.ones(2), step_size="auto"), 1)
+    np.testing.assert_array_equal(step.parameters, 1)
+    assert toy.passes == 1 + HALVINGS
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 40])

@@ -564,6 +564,17 @@ def test_a_callback_that_stops_the_descent_is_honoured():
     np.testing.assert_array_equal(stopped.hidden_coef_, model.set_params(max_iter=7).fit(X, y, s).hidden_coef_)
 
 
+def test_a_callback_that_stops_after_the_last_start_is_honoured():
+    """Of a given start there is one: then the descent to the solution does not begin."""
+    X, y, _ = planted(n=400, noise=0.02)
+    hooks, init = Hooks(stop_at=2), np.random.default_rng(0).standard_normal((3, 6))
+    model = OneHiddenLayerReLU(3, init=init, alpha=0.0, random_state=0).set_callbacks(hooks)
+    with pytest.warns(ConvergenceWarning, match="stopped by a callback"):
+        model.fit(X, y)
+    assert [task for task, _ in hooks.seen][:2] == ["start", "start"]
+    assert not model.converged_
+
+
 @pytest.mark.parametrize("stop_at", range(1, 5))
 def test_a_callback_that_stops_the_default_solver_is_honoured(stop_at):
     """No task is begun after the one at whose end the callback asked to stop, and the fit says so."""

@@ -16,6 +16,7 @@ from skrelu import QuadraticNet
 from skrelu.criteria import INFLATION
 from skrelu.datasets import make_quadratic
 from skrelu.networks.quadratic import QuadraticModel
+from skrelu.networks.quadratic_tangent import tangent
 from skrelu.rows import Rows
 from skrelu.solvers import quadratic, quadratic_path
 from skrelu.solvers.loop import Iterate
@@ -375,6 +376,66 @@ def test_a_start_of_the_path_that_overflows_is_an_error():
     path.form.at_zero[1][:] = np.inf
     with pytest.raises(ValueError, match="X or y: squares of their entries overflow float64; rescale them"):
         path.follow()
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def test_a_covariance_that_overflows_is_none():
+    X, y, _ = noisy()
+    X[0] *= 1e3
+    model, zero = path_of(X, y).at(1.0), np.zeros((5, 5))
+    of_scales, of_rows = 4e307 * np.eye(5), 4e306 * np.eye(5)
+    for M, second in [(zero + np.inf, zero), (zero, zero + np.nan), (of_scales, zero), (of_rows, zero)]:
+        assert tangent(model, (M, np.zeros(5), 0.0), second, 1000) is None
+    assert tangent(model, (np.eye(5), np.zeros(5), 0.0), zero, 1000) is not None
+
+
+@pytest.mark.parametrize("options", [{}, {"output_weights": "positive"}])
+def test_where_weights_are_many_the_path_is_followed_by_descent_to_the_same_networks(monkeypatch, options):
+    X, y, s = noisy(n=120, d=4, noise=5.0)
+    proximal = QuadraticNet(**options).fit(X, y, s)
+    monkeypatch.setattr(quadratic_path, "FEW_WEIGHTS", 0)
+    descended = QuadraticNet(**options).fit(X, y, s)
+    same = min(len(proximal.alphas_), len(descended.alphas_)) - 1
+    np.testing.assert_allclose(descended.alphas_[:same], proximal.alphas_[:same], rtol=1e-9)
+    np.testing.assert_allclose(descended.criterion_[:same], proximal.criterion_[:same], rtol=1e-2)
+
+
+@pytest.mark.parametrize(("noise", "exact"), [(0.0, True), (1e-5, False)])
+def test_a_planted_network_is_taken_only_if_it_leaves_no_residual(noise, exact):
+    X, y = make_quadratic(60, 10, 2, noise=noise, random_state=0)
+    path = path_of(X, y)
+    path.follow()
+    found = path.planted(1e-10, {"max_iter": 500})
+    assert (found is not None) == exact
+    if exact:
+        assert found[0].is_lowest(found[1].objective)
+        assert path.alpha == 0
+
+
+def interrupting(*args):
+    raise KeyboardInterrupt
+    yield
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "few_weights"),
+    [
+        ("_linear_start", lambda path: next(interrupting()), 1000),
+        ("proximal_descent", interrupting, 1000),
+        ("until_stalled", lambda: interrupting, 0),
+    ],
+    ids=["start", "proximal steps", "descent"],
+)
+def test_an_interruption_of_the_path_keeps_what_it_has(monkeypatch, name, to, few_weights):
+    """The start of the fit, or the solutions before."""
+    X, y, s = noisy(n=80, noise=5.0)
+    monkeypatch.setattr(quadratic_path, "FEW_WEIGHTS", few_weights)
+    monkeypatch.setattr(quadratic_path, name, to)
+    with pytest.warns(ConvergenceWarning, match="interrupted by the user"):
+        model = QuadraticNet(random_state=0).fit(X, y, s)
+    assert len(model.alphas_) == 1
+    assert not model.converged_
+    assert np.all(np.isfinite(model.predict(X)))
 
 
 def test_deviations_with_tiny_weights_are_finite_and_silent():

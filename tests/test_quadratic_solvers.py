@@ -256,6 +256,14 @@ def test_conjugate_descent_ends_where_the_gradient_is_zero():
     assert steps[0].objective == 0
 
 
+def test_conjugate_descent_goes_on_from_the_gradient_itself_until_nothing_is_left():
+    """The last iterate is the only one that is finished, and no other follows."""
+    form = QuadraticForm(model_of(*table(0, 60, 2)))
+    steps = list(conjugate_descent(form, np.zeros(form.n_weights)))
+    assert [bool(step.finished) for step in steps] == [False] * (len(steps) - 1) + [True]
+    np.testing.assert_allclose(steps[-1].parameters, lowest(form.model)[0], atol=1e-9)
+
+
 # The convex problem with decay or positive outputs.
 
 
@@ -388,6 +396,28 @@ def test_it_is_ended_by_max_iter_and_by_the_user_and_does_not_say_it_converged()
     assert run.stop_reason == STOPPED
     assert not run.converged
     assert len(network.unpack(run.theta)[0]) == network.n_hidden
+
+
+def test_an_interruption_between_two_rounds_keeps_the_network_before(monkeypatch):
+    X, y = table(0, 60, 4)
+    model = model_of(X, y, alpha=0.01 * np.std(y))
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quadratic_solvers, "certificate", interrupted)
+    network, run, _ = solved(model)
+    assert run.stop_reason == INTERRUPTED
+    assert not run.converged
+    assert network.n_hidden == 0
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def test_a_start_whose_weights_overflow_is_an_error():
+    X, y = table(0, 60, 4)
+    model = model_of(X, y, alpha=1.0)
+    with pytest.raises(ValueError, match="X or y: weights of their scales overflow float64; rescale them"):
+        proximal_start(model, model.packed_head(np.full(4, 1e308), 0.0), max_iter=10)
 
 
 def test_beyond_the_columns_of_proximal_steps_the_start_has_no_units(monkeypatch):

@@ -30,11 +30,12 @@ from skrelu.constraints.extended import CallableSet, FreeIntercept, WholeSpace
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
 from skrelu.solvers import face_newton
+from skrelu.solvers import pursuit as pursuit_module
 from skrelu.solvers.face_newton import _symmetric_solver, newton_direction, newton_point
 from skrelu.solvers.gradient import projected_gradient
 from skrelu.solvers.loop import Iterate, iterate
 from skrelu.solvers.points import Problem
-from skrelu.solvers.pursuit import MARGIN, atomic_start, pursuit
+from skrelu.solvers.pursuit import MARGIN, _threshold, atomic_start, pursuit
 from skrelu.solvers.spectral import spectral_newton
 from skrelu.solvers.structured import structured_descent
 
@@ -364,6 +365,19 @@ def test_adaptive_gradient_descent_never_halves_for_ever(scale):
     with np.errstate(all="ignore"):
         problem = Problem(Patient(), WholeSpace())
         next(projected_gradient(problem, problem.at(np.zeros(3)), step_size="auto"))
+
+
+def test_gradient_descent_ends_where_the_gradient_is_no_number_or_every_row_is_inactive():
+    X, y = planted_table(4, 50, np.ones(3))
+    with np.errstate(all="ignore"):
+        problem = Problem(SingleReLU(Rows(1e200 * X, 1e200 * y), fit_intercept=False), WholeSpace())
+        (last,) = projected_gradient(problem, problem.at(np.ones(3)), step_size=1.0)
+    assert last.objective == np.inf
+    problem = Problem(SingleReLU(Rows(np.abs(X), np.abs(y)), fit_intercept=False), WholeSpace())
+    (last,) = projected_gradient(problem, problem.at(np.full(3, 100.0)), step_size=1.0)
+    assert "every row inactive" in last.finished
+    assert not last.converged
+    assert np.all(np.abs(X) @ last.parameters < 0)
 
 
 def test_gradient_descent_that_stands_still_says_so():
@@ -852,6 +866,19 @@ def test_structured_descent_from_the_solution_ends_at_once(name):
     result = iterate(method, w, max_iter=3, tol=1e-10, criterion="c")
     assert result.converged
     np.testing.assert_allclose(result.parameters, w, atol=1e-12)
+    # The loss is nowhere above its majorant, which is zero there: no stage follows.
+    last = list(structured_descent(objective, constraint, w, tol=1e-10))[-1]
+    assert last.final
+    assert last.criterion == 0
+    assert objective.is_lowest(last.objective)
+
+
+def test_a_pursuit_on_one_set_takes_so_many_steps_at_most(monkeypatch):
+    X, y = planted_table(0, 60, member(L0Ball(3), 0), noise=0.3)
+    problem = Problem(SingleReLU(Rows(X, y), fit_intercept=False), L0Ball(3))
+    assert len(list(_threshold(problem, problem.at(np.ones(D))))) == 2
+    monkeypatch.setattr(pursuit_module, "THRESHOLDING_STEPS", 1)
+    assert len(list(_threshold(problem, problem.at(np.ones(D))))) == 1
 
 
 @pytest.mark.parametrize("name", [*CONVEX, *NONCONVEX])

@@ -39,6 +39,16 @@ class Reread:
         return iter(self.blocks)
 
 
+class UsedUp:
+    """An iterable that says it starts over, and does not."""
+
+    def __init__(self, blocks):
+        self.iterator = iter(blocks)
+
+    def __iter__(self):
+        return self.iterator
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     before = threading.active_count()
@@ -173,6 +183,7 @@ BAD = {
     "y missing": (lambda X, y: (cut(X), None), "y: none is given"),
     "y of a block": (lambda X, y: ([(X, y[:-1]), (X, y)], None), re.escape("y: block 0 has 299 values")),
     "y of some blocks": (lambda X, y: ([(X, y), X], None), "only 1 of 2 blocks have one"),
+    "used up": (lambda X, y: (UsedUp([(X, y)]), None), "no block of rows"),
     "sparse once": (lambda X, y: (iter([sparse.csr_array(X)]), y), "give a sequence"),
 }
 

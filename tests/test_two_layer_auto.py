@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from itertools import count
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from skrelu.activations import relu
 from skrelu.criteria import generalised_cross_validation
 from skrelu.datasets import make_two_layer_relu
 from skrelu.networks.two_layer import TwoLayer
+from skrelu.prediction_errors import predictive_deviations, predictive_distribution
 from skrelu.rows import Rows
 from skrelu.solvers import two_layer_path
 from skrelu.solvers.descent import Descent
+from skrelu.solvers.loop import INTERRUPTED
 from skrelu.whitening import whitening
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -156,6 +159,69 @@ def test_a_path_that_is_out_of_iterations_has_not_converged():
     assert len(path.descent.loss_curve) <= 7
 
 
+def test_a_criterion_of_units_that_are_not_finite_is_infinite():
+    X, y = rough()
+    net = network(X, y, 3, alpha=0.1)
+    with np.errstate(all="ignore"):
+        theta = np.full(np.prod(net.shape), 1e200)
+        assert two_layer_path.degrees_of_freedom(net, theta, np.ones(4)) == np.inf
+
+
+@pytest.mark.parametrize("what", ["random_units", "early_stopped"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_interruption_of_the_paths_keeps_the_network_without_decay(monkeypatch, what, at):
+    X, y = rough()
+    net = network(X, y, 2)
+    descent = Descent(two_layer_path.random_units(net, np.random.RandomState(0)))
+    descent = descent.moved(net, descent.theta)
+    calls, real = count(), getattr(two_layer_path, what)
+
+    def interrupted(*args):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(two_layer_path, what, interrupted)
+    options = {"assumed": lambda: True, "free_size": False, "max_iter": 50}
+    choice = two_layer_path.chosen(net, descent, np.random.RandomState(0), **options)
+    assert choice.descent.stop_reason == INTERRUPTED
+    assert not choice.descent.converged
+    assert choice.network is net
+    assert choice.descent.theta is descent.theta
+
+
+def test_a_warm_start_goes_on_with_the_weight_decay_chosen():
+    """On the same rows it is another stage of the path: nothing is chosen anew, and the objective does not rise."""
+    X, y = rough(60)
+    model = TwoLayerReLURecovery(3, n_init=1, random_state=0, warm_start=True).fit(X, y)
+    alpha, function = model.alpha_, model.predict(X)
+    assert alpha > 0
+
+    def objective():
+        lengths = np.sqrt(model.hidden_coef_**2 @ X.var(axis=0))
+        return model.loss_ + model.alpha_ * lengths @ np.linalg.norm(model.output_coef_, axis=0)
+
+    before = objective()
+    model.fit(X, y)
+    assert model.alpha_ == alpha
+    assert model.converged_
+    assert objective() < before
+    np.testing.assert_allclose(model.predict(X), function, atol=0.2 * y.std())
+
+
+def test_an_interruption_of_the_starts_keeps_the_first(monkeypatch):
+    X, y = rough()
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skrelu.solvers.two_layer.refined", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted by the user"):
+        model = TwoLayerReLURecovery(3, random_state=0).fit(X, y)
+    assert not model.converged_
+    assert np.all(np.isfinite(model.predict(X)))
+
+
 def test_inputs_of_the_theorem_keep_no_decay_within_the_margin_and_others_only_far_below(monkeypatch):
     X, y = rough()
     net = network(X, y, 2)
@@ -249,6 +315,31 @@ def test_the_variance_of_a_mean_prediction_is_that_over_draws():
         predictions.append(mean)
         told.append(np.mean(std**2 - model._distribution["noise"]))
     assert np.mean(told) == pytest.approx(np.mean(np.var(predictions, axis=0, ddof=1)), rel=0.25)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_of_uncorrelated_columns_of_one_variance_it_is_enough_to_know_the_sum_of_their_squares(monkeypatch, alpha):
+    """With more columns than the whitening mixes: correlations count as none."""
+    H = np.array([[1.0]])
+    for _ in range(5):
+        H = np.block([[H, H], [H, -H]])
+    X = 3 * H[:, 1:5] + np.arange(4)
+    y = np.column_stack([np.abs(X[:, 0]), X[:, 1] ** 2]) + 0.1 * np.random.default_rng(0).standard_normal((32, 2))
+    net = network(X, y, 2, alpha)
+    theta = two_layer_path.random_units(net, np.random.RandomState(0)) + 1
+    monkeypatch.setattr("skrelu.whitening.MAX_FULL", 3)
+    diagonal = whitening(net.rows, centered=True)
+    assert diagonal.columns.ndim == 1
+    (W, b), (U, _) = net.hidden(theta), net.output(theta)
+    fresh = 2 * np.random.default_rng(1).standard_normal((10, 4))
+    Z, told = fresh @ W.T + b, []
+    size = np.linalg.norm(W, axis=1)
+    parts = np.maximum(Z, 0) / size, (Z > 0).astype(float), U * size
+    for coordinates in (net.whitening, diagonal):
+        fitted = predictive_distribution(net, theta, coordinates)
+        told += [predictive_deviations(fitted, store(fresh), *parts) for store in (np.asarray, sparse.csr_array)]
+    for other in told[1:]:
+        np.testing.assert_allclose(other, told[0], rtol=1e-9)
 
 
 def test_an_exact_fit_has_no_deviations():

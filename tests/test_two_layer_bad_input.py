@@ -319,6 +319,12 @@ def test_squares_that_overflow_are_an_error_or_a_finite_fit(name, factor, target
         assert re.search(r"\b(X|y)\b.*(large|overflow|scale)", str(error))  # noqa: PT017 - either outcome is right
 
 
+@pytest.mark.parametrize(("factor", "target_factor"), [(1e-160, 1e160), (1e-300, 1e300)])
+def test_weights_that_overflow_are_an_error(factor, target_factor):
+    with pytest.raises(ValueError, match="X or y: weights of their scales overflow float64; rescale them"):
+        fit("three", factor * X, target_factor * Y[:, 0])
+
+
 @pytest.mark.parametrize(("factor", "target_factor"), [(1e15, 1.0), (1.0, 1e15), (1e-15, 1.0), (1e30, 1e30)])
 @most
 def test_single_precision_at_extreme_scales(name, factor, target_factor):

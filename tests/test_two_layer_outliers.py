@@ -10,9 +10,15 @@ from sklearn.callback import ProgressBar
 from sklearn.exceptions import ConvergenceWarning
 
 from skrelu import TwoLayerReLURecovery, datasets, metrics
+from skrelu.activations import relu
+from skrelu.networks.two_layer import TwoLayer
 from skrelu.rows import Rows
 from skrelu.rows import memory as rows_module
 from skrelu.solvers import outliers
+from skrelu.solvers.descent import Descent
+from skrelu.solvers.loop import INTERRUPTED
+from skrelu.solvers.two_layer import SIZE_MARGIN
+from skrelu.whitening import whitening
 
 SIZES = [(20, 5, 8, 300), (20, 5, 1, 1000), (50, 10, 10, 500), (50, 10, 4, 1000), (20, 5, 8, 1000)]  # d, k, m, n
 KINDS = [1, 10, 1000, "other rows", "junk"]
@@ -240,6 +246,78 @@ def test_an_interruption_of_the_iterations_ends_the_fit(monkeypatch):
     assert next(steps) == 101
     assert model.stop_reason_.startswith("interrupted")
     assert np.all(np.isfinite(model.predict(X)))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_interruption_of_the_search_for_the_number_of_units_ends_the_fit(monkeypatch):
+    X, Y, _ = planted(6, 2, 3, 100, 8, noise=0.1)
+    monkeypatch.setattr(outliers._Search, "_from_start", interrupted)
+    model = TwoLayerReLURecovery(outliers="detect", random_state=0).fit(X, Y)
+    assert model.stop_reason_.startswith("interrupted")
+    assert not model.converged_
+    assert np.all(np.isfinite(model.predict(X)))
+
+
+def interrupted(*args):
+    raise KeyboardInterrupt
+
+
+def search_of(n=100):
+    """A search, and the network that it is of."""
+    X, Y, _ = planted(6, 2, 3, n, 8, noise=0.1)
+    rows = Rows(X, Y)
+    options = {"center": Y.mean(axis=0), "target_scale": rows.target_scale(Y.mean(axis=0)), "output_rank": 3}
+    network = TwoLayer(rows, relu, whitening(rows, centered=True), 4, **options)
+    return outliers._Search(rows, np.eye(3), np.random.RandomState(0), 100), network
+
+
+def test_units_are_dropped_for_as_long_as_the_criterion_falls_by_more_than_the_margin(monkeypatch):
+    search, network = search_of()
+    criteria = {4: 10.0, 3: 5.0, 2: 5.0 - SIZE_MARGIN / 2, 1: -100.0}
+    mask = np.zeros(100, dtype=bool)
+
+    def robust(search, network, descent):
+        return outliers.Outliers(descent.theta, network=network, mask=mask)
+
+    monkeypatch.setattr(outliers._Search, "_robust", robust)
+    monkeypatch.setattr(outliers._Search, "_criterion", lambda search, network, found: criteria[network.n_hidden])
+    start = outliers.Outliers(outliers.random_units(network, np.random.RandomState(0), 0), network=network, mask=mask)
+    found = search.narrowed(start)
+    assert found.network.n_hidden == 3
+    assert len(found.theta) == np.prod(found.network.shape)
+    monkeypatch.setattr(outliers._Search, "_robust", interrupted)
+    kept = search.narrowed(start)
+    assert kept.network is network
+    assert kept.stop_reason == INTERRUPTED
+
+
+def test_masks_that_do_not_repeat_are_no_more_than_so_many(monkeypatch):
+    search, network = search_of()
+    calls = count()
+
+    def other_each_time(search, kept, theta):
+        return np.arange(100) == next(calls)
+
+    monkeypatch.setattr(outliers._Search, "_mask", other_each_time)
+    monkeypatch.setattr(outliers, "refined", lambda network, weighting, descent, **options: descent)
+    descent = Descent(outliers.random_units(network, np.random.RandomState(0), 0))
+    found = search._concentrated(network, descent, np.zeros(100, dtype=bool))
+    assert next(calls) == outliers.MASKS
+    assert found.mask[outliers.MASKS - 1]
+
+
+def test_no_row_counts_less_where_most_outputs_are_their_median():
+    X, Y, _ = planted(6, 2, 3, 100, 8)
+    Y[:60] = Y[0]
+    rows = Rows(X, Y)
+    assert outliers.bounded(rows) is rows
+
+
+def test_one_unit_that_is_too_many_for_the_rows_is_told():
+    X, Y, _ = planted(10, 3, 2, 12, 7)
+    with pytest.warns(ConvergenceWarning, match="so few rows"):
+        model = TwoLayerReLURecovery(outliers="detect", alpha=0.0, n_init=1, random_state=0).fit(X, Y)
+    assert not model.outlier_mask_.any()
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(np.float64, 1e200), (np.float32, 1e25)])

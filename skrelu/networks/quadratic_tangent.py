@@ -84,11 +84,13 @@ def tangent(model, parts, second, max_weights):
         ``E[r x~ x~']`` in the coordinates of the model, r = f/t - y/t: what `QuadraticForm.moments` returns.
     max_weights : int
     """
-    if not (np.all(np.isfinite(parts[0])) and np.all(np.isfinite(second))):
-        return None
     inverse = np.where(model.scales > 0, 1 / np.where(model.scales > 0, model.scales, 1.0), 0.0)
     to_columns = model.whitening.to_columns(np.eye(model.whitening.size)) * model.scales
-    values, vectors = np.linalg.eigh(to_columns.T @ parts[0] @ to_columns)
+    scaled = to_columns.T @ parts[0] @ to_columns
+    # No eigenvalue exceeds the sum of absolute values.
+    if not np.isfinite(np.abs(scaled).sum() + np.abs(second).sum()):
+        return None
+    values, vectors = np.linalg.eigh(scaled)
     kept = np.abs(values) > RANK_TOL * np.max(np.abs(values), initial=np.finfo(float).tiny)
     units = (np.abs(values[kept]) ** 0.5 * vectors[:, kept]).T
     output = np.where(values[kept] < 0, -1.0, 1.0)

@@ -1,7 +1,5 @@
 """Newton steps by conjugate gradients in the metric of the network, for the last digits."""
 
-from itertools import count
-
 import numpy as np
 
 from skrelu.solvers.loop import Iterate
@@ -26,7 +24,7 @@ def newton_cg(network, theta):
     """
     value, gradient = network.value_and_gradient(theta)
     rounding = ROUNDING * float(np.finfo(network.rows.dtype).eps)
-    for _ in count():
+    while True:
         metric = network.metric(theta)
         size = float(max(gradient @ metric(gradient), 0.0) ** 0.5)
         step = conjugate_gradients(network.curvature_product(theta), gradient, metric, tol=min(0.1, size))

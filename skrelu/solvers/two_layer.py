@@ -319,10 +319,10 @@ def _moments_of_slopes(X, y, s, network, W, b):
 
 
 def balanced(hidden, bias, output, deviations, activation, alpha):
-    """Return the weights and biases (k, d), (k,) of a network of one output, at the scales that decay asks for.
+    """Return the weights and biases (k, d), (k,) of a network, at the scales that decay asks for.
 
-    Its output weights may be +-1 and all lengths in the hidden layer; of all ``c w_j, v_j / c^p`` these have the lowest
-    ``w_j' S w_j + v_j^2``. Without decay they are as they were.
+    All lengths may be in one of the layers; of all ``c w_j, v_j / c^p`` these have the lowest ``w_j' S w_j + v_j^2``,
+    v_j the output weight, of several outputs its length. Without decay they are as they were.
     """
     hidden, bias, p = hidden.astype(np.float64), bias.astype(np.float64), activation.homogeneity
     if alpha == 0 or p is None:
