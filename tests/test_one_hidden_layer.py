@@ -96,7 +96,7 @@ def fitted(model):
 @models
 def test_attributes_their_shapes_and_dtypes(model, dtype):
     X, y, s = (a.astype(dtype) for a in planted())
-    model = fitted(model) if dtype == float else clone(model).fit(X, y, s)
+    model = fitted(model) if dtype is np.float64 else clone(model).fit(X, y, s)
     k = len(model.hidden_coef_)
     assert k == 3 or model.n_hidden == "auto"
     for name, shape in {
@@ -362,7 +362,7 @@ def test_a_warm_start_with_other_units_or_columns_starts_anew():
 
 @models
 def test_pickles_and_joblib_dumps_predict_the_same(model, tmp_path):
-    X, y, _ = planted()
+    X, _, _ = planted()
     model = fitted(model)
     joblib.dump(model, tmp_path / "model.joblib")
     for copy in (pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "model.joblib")):

@@ -24,7 +24,10 @@ every_activation = pytest.mark.parametrize("activation", ALL)
 # One homogeneous, one odd, and the default; the others run with the slow tests.
 each_kind = pytest.mark.parametrize(
     "activation",
-    [name if name in ("leaky_relu", "tanh", "softplus") else pytest.param(name, marks=pytest.mark.slow) for name in ALL],
+    [
+        name if name in ("leaky_relu", "tanh", "softplus") else pytest.param(name, marks=pytest.mark.slow)
+        for name in ALL
+    ],
 )
 quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -138,7 +138,7 @@ WEIGHTS = ("hidden_coef_", "hidden_intercept_", "output_coef_", "output_intercep
 @most
 def test_attributes_their_shapes_and_dtypes(model, dtype):
     X, y, s = (a.astype(dtype) for a in of(model))
-    model = fitted(model) if dtype == float else clone(model).fit(X, y, s)
+    model = fitted(model) if dtype is np.float64 else clone(model).fit(X, y, s)
     k = len(model.hidden_coef_)
     assert k == K or model.n_hidden == "auto"
     for name, shape in {
@@ -244,7 +244,7 @@ def test_units_of_homogeneous_activations_have_length_one(model):
 @models
 def test_units_come_by_decreasing_contribution(model):
     """``|u_j|`` times the deviation of the unit; without intercept, its root mean square."""
-    X, y, s = of(model)
+    X, _, s = of(model)
     model = fitted(model)
     p = s / s.sum()
     units = activations.get_activation(model.activation).value(X @ model.hidden_coef_.T + model.hidden_intercept_)
@@ -255,7 +255,7 @@ def test_units_come_by_decreasing_contribution(model):
 
 @models
 def test_the_curve_has_one_objective_an_iteration_and_ends_at_the_objective(model):
-    X, y, s = of(model)
+    X, _, s = of(model)
     model = fitted(model)
     assert len(model.loss_curve_) == model.n_iter_ >= 1
     p = s / s.sum()
@@ -541,7 +541,7 @@ def test_a_warm_start_with_other_outputs_goes_on():
 
 @most
 def test_pickles_and_joblib_dumps_predict_the_same(model, tmp_path):
-    X, y, _ = of(model)
+    X, _, _ = of(model)
     model = fitted(model)
     joblib.dump(model, tmp_path / "model.joblib")
     if model.activation == LOG:  # pickled by the name of its functions, which this module, imported by a path, lacks
