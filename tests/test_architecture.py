@@ -89,16 +89,14 @@ def test_the_scan_sees_the_package():
     assert (True, "skrelu.rows.read") in {(line > 0, target) for line, target in targets(TREES["skrelu.projected"])}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_run_downwards(name):
-    upward = [f"line {line}: {target}" for line, target in targets(TREES[name]) if floor(target) < floor(name)]
-    assert not upward, f"{name} imports from above: {upward}"
+def test_imports_run_downwards():
+    for name, tree in TREES.items():
+        upward = [f"line {line}: {target}" for line, target in targets(tree) if floor(target) < floor(name)]
+        assert not upward, f"{name} imports from above: {upward}"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_our_imports_exist(name):
-    missing = [target for _, target in targets(TREES[name]) if target not in MODULES]
-    assert not missing
+def test_our_imports_exist():
+    assert {target for tree in TREES.values() for _, target in targets(tree)} <= set(MODULES)
 
 
 def test_there_is_no_import_cycle():
@@ -113,28 +111,28 @@ def test_no_module_imports_itself():
     assert not [name for name, tree in TREES.items() if name in {target for _, target in targets(tree)}]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_relative_and_no_star_imports(name):
-    assert not [line for line, _, imported, level in imports(TREES[name]) if level > 0 or imported == "*"]
+def test_no_relative_and_no_star_imports():
+    for name, tree in TREES.items():
+        assert not [line for line, _, imported, level in imports(tree) if level > 0 or imported == "*"], name
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_compat_imports_private_names_of_sklearn(name):
-    private = list(private_sklearn(TREES[name]))
-    assert bool(private) == (name == "skrelu._compat"), private
+def test_only_compat_imports_private_names_of_sklearn():
+    for name, tree in TREES.items():
+        private = list(private_sklearn(tree))
+        assert bool(private) == (name == "skrelu._compat"), f"{name}: {private}"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_tensors_imports_tensorly(name):
-    users = [line for line, module, _, _ in imports(TREES[name]) if module.split(".")[0] == "tensorly"]
-    assert not users or name == "skrelu.tensors"
+def test_only_tensors_imports_tensorly():
+    for name, tree in TREES.items():
+        users = [line for line, module, _, _ in imports(tree) if module.split(".")[0] == "tensorly"]
+        assert not users or name == "skrelu.tensors", name
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_dynamic_imports(name):
+def test_no_dynamic_imports():
     """Imports that the scan cannot see are not allowed."""
-    called = {ast.unparse(node.func) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
-    assert not called & {"__import__", "import_module", "importlib.import_module", "exec", "eval"}
+    for name, tree in TREES.items():
+        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert not called & {"__import__", "import_module", "importlib.import_module", "exec", "eval"}, name
 
 
 OPTIONAL = ["pandas", "matplotlib", "rich", "skops", "dask", "torch", "cupy", "tensorly", "cvxpy", "pytest"]
@@ -148,13 +146,11 @@ def at_import_time(tree):
             yield from at_import_time(node)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_optional_packages_are_imported_inside_functions_only(name):
-    tree = ast.Module(
-        [node for node in at_import_time(TREES[name]) if isinstance(node, ast.Import | ast.ImportFrom)], []
-    )
-    packages = {module.split(".")[0] for _, module, _, _ in imports(tree)}
-    assert not packages & (set(OPTIONAL) - ({"tensorly"} if name == "skrelu.tensors" else set()))
+def test_optional_packages_are_imported_inside_functions_only():
+    for name, tree in TREES.items():
+        early = [node for node in at_import_time(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        packages = {module.split(".")[0] for _, module, _, _ in imports(ast.Module(early, []))}
+        assert not packages & (set(OPTIONAL) - ({"tensorly"} if name == "skrelu.tensors" else set())), name
 
 
 @pytest.mark.parametrize("modules", [["skrelu"], [name.removesuffix(".__init__") for name in MODULES]])
@@ -339,11 +335,11 @@ def test_every_public_callable_has_a_pinned_signature():
     assert set(PUBLIC) - displays_and_records == set(SIGNATURES)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_says_what_it_is(name):
-    doc = ast.get_docstring(TREES[name])
-    assert doc
-    assert doc.split("\n")[0].endswith((".", "`.", ":"))
+def test_every_module_says_what_it_is():
+    for name, tree in TREES.items():
+        doc = ast.get_docstring(tree)
+        assert doc, name
+        assert doc.split("\n")[0].endswith((".", "`.", ":")), name
 
 
 def test_modules_on_disk_are_those_that_python_finds():

@@ -42,7 +42,7 @@ CASES = [("array_api_strict", "device1", dtype) for dtype in EPS]
 CASES += [("torch", "cpu", dtype) for dtype in EPS] if find_spec("torch") else []
 ESTIMATORS = [
     ProjectedReLURegressor(),
-    ProjectedReLURegressorCV(cv=2),
+    ProjectedReLURegressorCV(sizes=[0.5, 1.0], cv=2),
     OneHiddenLayerReLU(n_init=1),
     OneHiddenLayerNet(n_init=1),
     QuadraticNet(n_init=1),
@@ -83,7 +83,16 @@ def sent(place, *arrays):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=named)
+# All in double precision; in single precision, one.
+@pytest.mark.parametrize(
+    ("case", "estimator"),
+    [
+        pytest.param(case, each, marks=[] if case[2] == "float64" or each is ESTIMATORS[0] else pytest.mark.slow)
+        for case in CASES
+        for each in ESTIMATORS
+    ],
+    ids=lambda part: "-".join(part) if isinstance(part, tuple) else named(part),
+)
 def test_scikit_learns_check_of_inputs(case, estimator):
     check_array_api_input(named(estimator), clone(estimator).set_params(max_iter=20), *case, check_sample_weight=True)
 
@@ -106,14 +115,14 @@ def planted(name, dtype, noise=0.0):
     """Return X, y, weights with a network of the kind that the estimator fits; several outputs for two layers."""
     options = {"random_state": 0, "noise": noise}
     if name.startswith("Projected"):
-        X, y = datasets.make_relu_regression(200, 8, n_nonzero=3, **options)
+        X, y = datasets.make_relu_regression(100, 8, n_nonzero=3, **options)
     elif name == "QuadraticNet":
         X, y = datasets.make_quadratic(100, 4, n_hidden=2, **options)
     elif name == "TwoLayerReLURecovery":
-        X, y = datasets.make_two_layer_relu(250, 4, n_hidden=2, n_outputs=3, **options)
+        X, y = datasets.make_two_layer_relu(130, 4, n_hidden=2, n_outputs=3, **options)
     else:
         activation = "softplus" if name == "OneHiddenLayerNet" else "relu"
-        X, y = datasets.make_one_hidden_layer(250, 4, n_hidden=2, activation=activation, **options)
+        X, y = datasets.make_one_hidden_layer(130, 4, n_hidden=2, activation=activation, **options)
     s = np.random.default_rng(0).integers(0, 4, len(y))
     return X.astype(dtype), y.astype(dtype), s.astype(dtype)
 
@@ -149,10 +158,15 @@ SINGLE = ("projected", "projected-gd", "relu", "net-gd", "quadratic", "two-gd")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-# All in double precision; in single precision, one of each kind.
+# All in double precision on the strictest namespace; in single precision and on torch, one of each kind.
 @pytest.mark.parametrize(
     ("case", "fit"),
-    [(case, fit) for case in CASES for fit in FITS if case[2] == "float64" or fit in SINGLE],
+    [
+        pytest.param(case, fit, marks=[] if case == CASES[0] or fit in SINGLE else pytest.mark.slow)
+        for case in CASES
+        for fit in FITS
+        if case[2] == "float64" or fit in SINGLE
+    ],
     ids=lambda part: "-".join(part) if isinstance(part, tuple) else part,
 )
 def test_fits_are_those_of_the_host(place, dtype, fit, monkeypatch):

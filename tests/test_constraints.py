@@ -351,26 +351,26 @@ def test_an_interior_point_solver_agrees(name):
 
 @every_set
 @every_dtype
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_inputs(name, dtype, hostile):
+def test_hostile_inputs(name, dtype):
     case = CASES[name]
     limit = np.finfo(dtype).max
-    w = np.clip(HOSTILE[hostile], -limit, limit).astype(dtype)
-    certify(case, w, case.constraint.project(w), np.random.default_rng(5))
+    for hostile in HOSTILE.values():
+        w = np.clip(hostile, -limit, limit).astype(dtype)
+        certify(case, w, case.constraint.project(w), np.random.default_rng(5))
 
 
 @every_set
 @pytest.mark.parametrize("radius", [0.0, 5e-324, 1e-300, 1e-8, 1e8, 1e300])
-@pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_radii(name, radius, hostile):
+def test_hostile_radii(name, radius):
     case = registry(radius=radius)[name]
-    p = case.constraint.project(HOSTILE[hostile])
-    certify(case, HOSTILE[hostile], p)
-    face = case.constraint.face(p)
-    for part in (face.normal, face.curvature):
-        assert part is None or np.isfinite(part).all()
-    if radius == 0 and case.gauge:
-        assert (p == (p[0] if case.gauge is variation else 0)).all()
+    for kind, w in HOSTILE.items():
+        p = case.constraint.project(w)
+        certify(case, w, p)
+        face = case.constraint.face(p)
+        for part in (face.normal, face.curvature):
+            assert part is None or np.isfinite(part).all(), kind
+        if radius == 0 and case.gauge:
+            assert (p == (p[0] if case.gauge is variation else 0)).all(), kind
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

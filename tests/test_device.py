@@ -261,7 +261,7 @@ def passes(rows):
 
 @pytest.mark.parametrize("m", [0, 3])
 def test_passes_are_those_of_the_host(place, dtype, m, small_blocks):
-    host, there = both(place, dtype, m=m)
+    host, there = both(place, dtype, n=43, m=m)
     assert host.weight_sum == there.weight_sum
     # On a device of single precision sums over blocks, too, are in single precision.
     assert_same(passes(there), passes(host), dtype, scale=100.0)
@@ -279,6 +279,7 @@ def test_results_are_arrays_and_numbers_of_the_host(place, small_blocks):
     assert constant == 2.0 * len(there._blocks)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case[2] == "float32"], ids="-".join)
 def test_the_host_is_asked_once_a_pass(place, dtype, small_blocks, monkeypatch):
     counted = {"passes": 0, "transfers": 0}
 
@@ -325,10 +326,11 @@ def test_blocks_are_views_of_x_and_of_the_size_that_is_said(monkeypatch):
 # fits
 
 
-def test_fits_with_dispatch_in_a_process_of_their_own():
+@pytest.mark.parametrize("marked", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_fits_with_dispatch_in_a_process_of_their_own(marked):
     """Scikit-learn dispatches only where the variable was set before scipy was imported; here it was not."""
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_array_api.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marked, "tests/test_array_api.py"]
     done = subprocess.run(
         command, cwd=root, env={**os.environ, "SCIPY_ARRAY_API": "1"}, capture_output=True, text=True, check=False
     )

@@ -1,5 +1,8 @@
 """What must not change, or change in a known way, in `OneHiddenLayerReLU`; objective and descent by slow formulas."""
 
+from copy import copy
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
@@ -43,6 +46,19 @@ def centred(name, X):
     return X - X.mean(axis=0) if name == "no intercept" else X
 
 
+@cache
+def fitted(name):
+    """The fit to the data with weights, shared by the tests, which do not change it."""
+    X, y, s = data()
+    return fit(name, centred(name, X), y, s)
+
+
+@cache
+def optimum(seed, alpha):
+    """The fit at a decay, shared by the tests, which do not change it."""
+    return OneHiddenLayerReLU(K, alpha=alpha, random_state=0).fit(*data(seed))
+
+
 def assert_same(a, b, atol=1e-7):
     np.testing.assert_allclose(a.hidden_coef_, b.hidden_coef_, rtol=0, atol=atol)
     np.testing.assert_allclose(a.hidden_intercept_, b.hidden_intercept_, rtol=0, atol=atol)
@@ -61,13 +77,13 @@ def test_integer_weights_are_repetitions_and_zero_weights_removals_in_any_order(
     rows = np.repeat(np.arange(len(y)), s.astype(int))
     assert np.any(s == 0)
     np.random.default_rng(1).shuffle(rows)
-    assert_same(fit(name, X, y, s), fit(name, X[rows], y[rows]))
+    assert_same(fitted(name), fit(name, X[rows], y[rows]))
 
 
 def test_the_weights_count():
     """The test above could not fail if the weights of these rows made no difference."""
-    X, y, s = data()
-    assert np.abs(fit("auto", X, y, s).hidden_coef_ - fit("auto", X, y).hidden_coef_).max() > 1e-3
+    X, y, _ = data()
+    assert np.abs(fitted("auto").hidden_coef_ - fit("auto", X, y).hidden_coef_).max() > 1e-3
 
 
 @models
@@ -86,7 +102,7 @@ def test_a_common_factor_of_the_weights_changes_nothing_at_a_fixed_size(name):
 def test_a_common_factor_of_the_weights_leaves_the_optimum_from_the_moments(name):
     X, y, s = data()
     X = centred(name, X)
-    assert_same(fit(name, X, y, 7 * s), fit(name, X, y, s))
+    assert_same(fit(name, X, y, 7 * s), fitted(name))
 
 
 @pytest.mark.parametrize("name", ["auto", "gd"])
@@ -101,14 +117,14 @@ def test_the_order_of_the_rows_does_not_matter(name):
     X, y, s = data()
     X = centred(name, X)
     order = np.random.default_rng(1).permutation(len(y))
-    assert_same(fit(name, X[order], y[order], s[order]), fit(name, X, y, s))
+    assert_same(fit(name, X[order], y[order], s[order]), fitted(name))
 
 
 @pytest.mark.parametrize("name", ["auto", "decay", "gd", "default"])
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     X = centred(name, X)
-    whole = fit(name, X, y, s)
+    whole = fitted(name)
     monkeypatch.setattr(skrelu.rows.memory, "BLOCK_BYTES", 40 * 8 * D)
     assert_same(fit(name, X, y, s), whole)
 
@@ -121,7 +137,7 @@ def test_the_order_of_the_columns_does_not_matter(name):
     X, y, s = data()
     X = centred(name, X)
     order = np.random.default_rng(1).permutation(D)
-    plain, permuted = fit(name, X, y, s), fit(name, X[:, order], y, s)
+    plain, permuted = copy(fitted(name)), fit(name, X[:, order], y, s)
     if name == "gd":  # the start is the minimum of a fit to moments, from random directions that do not follow
         np.testing.assert_allclose(permuted.predict(X[:, order]), plain.predict(X), rtol=0, atol=0.1)
         return
@@ -146,7 +162,7 @@ def test_the_units_of_the_target_do_not_matter(name, factor):
     """f -> a f: the same f, every weight times a; the penalty is linear in the weights, so that alpha -> a alpha."""
     X, y, s = data()
     X = centred(name, X)
-    plain = fit(name, X, y, s)
+    plain = fitted(name)
     alpha = MODELS[name].alpha
     scaled = fit(name, X, factor * y, s, alpha=alpha if alpha == "auto" else factor * alpha)
     assert scaled.alpha_ == pytest.approx(factor * plain.alpha_, rel=1e-10)
@@ -160,7 +176,7 @@ def test_scales_and_shifts_of_the_columns_do_not_matter(name):
     """Not even to the penalty, which S makes free of units."""
     X, y, s = data()
     scales, shift = 10.0 ** np.linspace(-3, 3, D), np.linspace(-5, 5, D)
-    plain, other = fit(name, X, y, s), fit(name, (X + shift) * scales, y, s)
+    plain, other = fitted(name), fit(name, (X + shift) * scales, y, s)
     np.testing.assert_allclose(other.predict((X + shift) * scales), plain.predict(X), rtol=0, atol=1e-7)
     np.testing.assert_allclose(other.hidden_coef_ * scales, plain.hidden_coef_, rtol=0, atol=1e-7)
 
@@ -207,7 +223,7 @@ def test_duplicate_columns_share_the_weights_of_one(name):
 def test_a_constant_column_changes_nothing(name):
     X, y, s = data()
     wide = np.column_stack([X[:, :3], np.full(len(y), 7.0), X[:, 3:], np.zeros(len(y))])
-    np.testing.assert_allclose(fit(name, wide, y, s).predict(wide), fit(name, X, y, s).predict(X), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(fit(name, wide, y, s).predict(wide), fitted(name).predict(X), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["auto", "no intercept", "gd"])
@@ -320,7 +336,7 @@ def test_no_direction_descends_from_the_solution(seed, alpha):
     objective by at most ``B = d mean |r| + d^2 / 2``: steps of any length bring at most 2 B.
     """
     X, y, s = data(seed)
-    model = OneHiddenLayerReLU(K, alpha=alpha, random_state=0).fit(X, y, s)
+    model = optimum(seed, alpha)
     assert model.converged_
     objective, S = documented_objective(model, X, y, s, alpha)
     at = model.hidden_coef_, model.hidden_intercept_, model.output_intercept_
@@ -340,7 +356,7 @@ def test_no_direction_descends_from_the_solution(seed, alpha):
 def test_the_shortest_subgradient_vanishes(seed, alpha):
     """Of rows within the smoothing of a kink the derivative is free in [0, 1]; elsewhere the gradient is what it is."""
     X, y, s = data(seed)
-    model = OneHiddenLayerReLU(K, alpha=alpha, random_state=0).fit(X, y, s)
+    model = optimum(seed, alpha)
     p, v, t = s / s.sum(), model.output_coef_, np.sqrt(np.average(y**2, weights=s))
     S = np.average((X - p @ X) ** 2, axis=0, weights=s)
     z = X @ model.hidden_coef_.T + model.hidden_intercept_

@@ -21,6 +21,14 @@ HOMOGENEOUS = ["relu", "leaky_relu", "squared_relu"]
 ODD = ["tanh", "sigmoid", "erf"]
 ALL = [*HOMOGENEOUS, *ODD, "softplus", "gelu", "swish"]
 every_activation = pytest.mark.parametrize("activation", ALL)
+# One homogeneous, one odd, and the default; the others run with the slow tests.
+each_kind = pytest.mark.parametrize(
+    "activation",
+    [
+        name if name in ("leaky_relu", "tanh", "softplus") else pytest.param(name, marks=pytest.mark.slow)
+        for name in ALL
+    ],
+)
 quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -171,7 +179,7 @@ def test_wrong_activations():
 
 
 @quietly
-@parametrize_with_checks([OneHiddenLayerNet(random_state=0), OneHiddenLayerNet(1, activation="tanh")])
+@parametrize_with_checks([OneHiddenLayerNet(random_state=0)])
 def test_scikit_learn_checks(estimator, check):
     """Every check, no expected failure."""
     check(estimator)
@@ -181,6 +189,7 @@ def test_scikit_learn_checks(estimator, check):
 @quietly
 @parametrize_with_checks(
     [
+        OneHiddenLayerNet(1, activation="tanh"),
         OneHiddenLayerNet(1, activation="sigmoid", random_state=0),
         OneHiddenLayerNet(2, activation="gelu", solver="gd"),
         OneHiddenLayerNet(1, activation="softplus", init="random", alpha=0.01),
@@ -190,7 +199,7 @@ def test_scikit_learn_checks_of_other_networks(estimator, check):
     check(estimator)
 
 
-@every_activation
+@each_kind
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_real_data(activation):
     """Five-fold R2 on the diabetes data, defaults."""
@@ -202,8 +211,18 @@ def test_real_data(activation):
 # weights, determinism
 
 
-@pytest.mark.parametrize("activation", ["softplus", "tanh", "sigmoid", "gelu", "squared_relu"])
-@pytest.mark.parametrize("options", [{}, {"alpha": 0}, {"alpha": 0.01}, {"step_size": 1.0, "max_iter": 30, "tol": 0}])
+WEIGHTED = [{}, {"alpha": 0}, {"alpha": 0.01}, {"step_size": 1.0, "max_iter": 30, "tol": 0}]
+
+
+# The default of each activation, the other problems of one that is odd; all of them with the slow tests.
+@pytest.mark.parametrize(
+    ("activation", "options"),
+    [
+        pytest.param(name, options, marks=[] if not options or name == "tanh" or len(options) > 1 else pytest.mark.slow)
+        for options in WEIGHTED
+        for name in ("softplus", "tanh", "sigmoid", "gelu", "squared_relu")
+    ],
+)
 def test_integer_weights_are_repetitions(activation, options):
     X, y, _ = planted(0, 400, 6, 2, activation=activation, biased=True, noise=0.05)
     X = X * np.arange(1, 7) + 1
@@ -215,7 +234,7 @@ def test_integer_weights_are_repetitions(activation, options):
     assert np.abs(plain.fit(X, y).predict(X) - weighted).max() > 1e-4 * np.ptp(y)
 
 
-@every_activation
+@each_kind
 def test_same_data_same_result_to_the_last_bit(activation):
     X, y, _ = planted(0, 300, 6, 2, activation=activation, noise=0.05)
     model = OneHiddenLayerNet(2, activation=activation, random_state=0)
@@ -256,10 +275,18 @@ def hostile():
     yield "outlier", np.vstack([X, 1e6 * np.ones(4)]), np.append(y, 0)
 
 
+HOSTILE = [{}, {"n_hidden": 7}, {"alpha": 0}, {"solver": "gd"}, {"alpha": 0.1, "fit_intercept": False}]
+
+
 @quietly
-@every_activation
+# Each problem with activations of two kinds, each activation with one or two problems; all pairs with the slow tests.
 @pytest.mark.parametrize(
-    "options", [{}, {"n_hidden": 7}, {"alpha": 0}, {"solver": "gd"}, {"alpha": 0.1, "fit_intercept": False}]
+    ("activation", "options"),
+    [
+        pytest.param(name, options, marks=[] if (i - j) % 5 == 0 or "solver" in options else pytest.mark.slow)
+        for j, options in enumerate(HOSTILE)
+        for i, name in enumerate(ALL)
+    ],
 )
 def test_hostile_inputs_give_finite_fits_or_a_clear_error(activation, options):
     for name, X, y in hostile():

@@ -1,6 +1,7 @@
 """`ProjectedReLURegressorCV`: the chosen size, the scores behind the choice, weights, folds, bad input."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -52,17 +53,31 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("name", FAMILIES)
+def planted_without_kinks():
+    """So that the path and cold starts by hand end in the same optimum."""
+    X, y, s = planted()
+    return X, np.maximum(y, 0), s
+
+
+@cache
+def fitted(name, fit_intercept):
+    """The fit in three folds, shared by the tests, which do not change it."""
+    family, _, sizes = FAMILIES[name]
+    model = ProjectedReLURegressorCV(family, sizes=sizes, cv=3, fit_intercept=fit_intercept)
+    return model.fit(*planted_without_kinks())
+
+
+@pytest.mark.parametrize(
+    ("name", "fit_intercept"), [*((name, True) for name in FAMILIES), ("L1Ball", False), ("L0Ball", False)]
+)
 def test_the_scores_are_those_of_fits_by_hand(name, fit_intercept):
     family, parameter, sizes = FAMILIES[name]
-    X, y, s = planted()
-    y = np.maximum(y, 0)  # no kinks, so that the path and the cold starts by hand end in the same optimum
+    X, y, s = planted_without_kinks()
     splits = list(KFold(3).split(X))
     errors = slow_cross_validation(family, parameter, sizes, X, y, s, splits, fit_intercept=fit_intercept)
     shares = np.array([s[test].sum() for _, test in splits]) / s.sum()
 
-    model = ProjectedReLURegressorCV(family, sizes=sizes, cv=3, fit_intercept=fit_intercept).fit(X, y, s)
+    model = fitted(name, fit_intercept)
     results = model.cv_results_
     found = -np.array([results[f"split{k}_test_score"] for k in range(3)])
     np.testing.assert_allclose(found, errors, rtol=1e-6)
@@ -96,9 +111,8 @@ def test_the_scores_of_gd_are_those_of_gd():
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_last_fit_is_that_of_the_chosen_size(name):
-    family, _, sizes = FAMILIES[name]
-    X, y, s = planted()
-    model = ProjectedReLURegressorCV(family, sizes=sizes, cv=3).fit(X, y, s)
+    X, y, s = planted_without_kinks()
+    model = fitted(name, True)
     alone = ProjectedReLURegressor(model.best_constraint_).fit(X, y, s)
     np.testing.assert_array_equal(model.coef_, alone.coef_)
     for attribute in ("intercept_", "loss_", "loss_curve_", "optimality_", "n_iter_", "converged_", "stop_reason_"):
@@ -108,7 +122,14 @@ def test_the_last_fit_is_that_of_the_chosen_size(name):
 # The choice.
 
 
-@pytest.mark.parametrize("seed", range(5))
+def first_of(n_seeds, n_fast):
+    """The first seeds; the others run with the slow tests."""
+    return pytest.mark.parametrize(
+        "seed", [seed if seed < n_fast else pytest.param(seed, marks=pytest.mark.slow) for seed in range(n_seeds)]
+    )
+
+
+@first_of(5, 1)
 def test_the_planted_number_of_weights_is_chosen(seed):
     X, y, _ = planted(seed)
     model = ProjectedReLURegressorCV(L0Ball(), sizes=range(1, D + 1), selection="one_se").fit(X, y)
@@ -138,7 +159,7 @@ def test_of_sizes_that_differ_by_rounding_the_smallest_is_chosen(seed):
     assert model.best_constraint_.radius == pytest.approx(2 * free)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@first_of(3, 1)
 @pytest.mark.parametrize(("family", "size"), [(constraints.GroupL0Ball(GROUPS), 1), (constraints.LowRank((3, 4)), 1)])
 def test_the_planted_structure_is_chosen(family, size, seed):
     X, _, _ = planted(seed)
@@ -153,7 +174,7 @@ def test_the_planted_structure_is_chosen(family, size, seed):
     assert model.best_constraint_.size == size
 
 
-@pytest.mark.parametrize("seed", range(3))
+@first_of(3, 1)
 @pytest.mark.parametrize("constraint", [None, L0Ball()])
 def test_one_standard_error_is_never_larger_and_follows_its_rule(constraint, seed):
     X, y, s = planted(seed, n=60, noise=0.8)
@@ -170,7 +191,7 @@ def test_one_standard_error_is_never_larger_and_follows_its_rule(constraint, see
     assert smallest.best_constraint_.size == sizes[int(np.argmax(error <= error[best] * (1 + 1e-6)))]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@first_of(2, 1)
 def test_the_automatic_radii(seed):
     """Twenty radii in geometric progression over three decades, which reach the fit without a constraint."""
     X, y, _ = planted(seed, noise=0.3)
@@ -251,15 +272,22 @@ def test_one_row_may_be_a_fold():
     assert len([name for name in model.cv_results_ if name.startswith("split")]) == 20
 
 
-@pytest.mark.parametrize("selection", ["min", "one_se"])
 @pytest.mark.parametrize(
-    ("constraint", "sizes"),
+    ("constraint", "sizes", "selection"),
     [
-        (None, [0.5, 1.0, 2.0, 3.0]),
-        (L0Ball(), [1, 2, 3, 6]),
-        (constraints.NuclearBall((3, 4)), [0.5, 1.0, 2.0]),
-        pytest.param(None, "auto", marks=pytest.mark.slow),
-        pytest.param(L0Ball(), "auto", marks=pytest.mark.slow),
+        (None, [0.5, 1.0, 2.0, 3.0], "min"),
+        (L0Ball(), [1, 2, 3, 6], "one_se"),
+        pytest.param(None, [0.5, 1.0, 2.0, 3.0], "one_se", marks=pytest.mark.slow),
+        pytest.param(L0Ball(), [1, 2, 3, 6], "min", marks=pytest.mark.slow),
+        *(
+            pytest.param(constraint, sizes, selection, marks=pytest.mark.slow)
+            for constraint, sizes in (
+                (constraints.NuclearBall((3, 4)), [0.5, 1.0, 2.0]),
+                (None, "auto"),
+                (L0Ball(), "auto"),
+            )
+            for selection in ("min", "one_se")
+        ),
     ],
 )
 def test_integer_weights_are_repetitions_in_the_same_fold(constraint, sizes, selection):

@@ -26,7 +26,7 @@ quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarn
 
 
 @quietly
-@parametrize_with_checks([QuadraticNet(), QuadraticNet(1, n_init=3, random_state=0)])
+@parametrize_with_checks([QuadraticNet()])
 def test_scikit_learn_checks(estimator, check):
     """Every check, no expected failure; the weight checks (dense and sparse) are among them."""
     check(estimator)
@@ -36,6 +36,7 @@ def test_scikit_learn_checks(estimator, check):
 @quietly
 @parametrize_with_checks(
     [
+        QuadraticNet(1, n_init=3, random_state=0),
         QuadraticNet(2, alpha=0.1, random_state=0),
         QuadraticNet(1, random_state=0),
         QuadraticNet(alpha=0.1),
@@ -322,8 +323,11 @@ def test_above_the_largest_slope_decay_leaves_no_units(output_weights):
 # Sparse, column names, memory maps.
 
 
-@pytest.mark.parametrize("container", [sparse.csr_array, sparse.csc_matrix])
-@models
+@pytest.mark.parametrize(
+    ("model", "container"),
+    [*((model, sparse.csr_array) for model in MODELS.values()), (MODELS["full"], sparse.csc_matrix)],
+    ids=[*MODELS, "full-csc_matrix"],
+)
 def test_sparse_is_dense(model, container):
     X, _, s = planted()
     X = X * (np.random.default_rng(1).random(X.shape) < 0.6)

@@ -62,7 +62,7 @@ def relative_gradient(M, b, c, X, y):
 
 
 @every_table
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_gradient_descent_from_random_starts_comes_to_the_global_optimum(table, seed):
     """No local minimum that is not global: every seed, and what it comes to is certified."""
     X, y = TABLES[table]
@@ -147,7 +147,7 @@ def test_one_row_more_than_weights_does_not_interpolate():
     assert QuadraticNet(alpha=0, **PURE).fit(X, y).loss_ > 1e-4
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_gradient_descent_interpolates_too(seed):
     rng = np.random.default_rng(seed)
     X, y = rng.uniform(-1, 1, (6, 4)), rng.standard_normal(6)

@@ -165,7 +165,7 @@ def scores(shape, noise, seed, mixing):
     X, y, teacher = make_two_layer_relu(n, d, k, m, return_teacher=True, random_state=0)
     E = np.random.default_rng(seed).standard_normal(y.shape) @ mixing
     y = y + noise * np.mean(y.var(axis=0)) ** 0.5 * E
-    model = fitted(X, y, k)
+    model = fitted(X, y, k, alpha=0.0)
     true, own, _ = match_units(teacher.hidden_coef_, model.hidden_coef_)
     units = own[np.argsort(true)]
     hidden = (model.hidden_coef_[units] - teacher.hidden_coef_) / model.hidden_coef_std_[units]
@@ -241,7 +241,8 @@ def test_they_fall_as_the_root_of_the_number_of_rows(data, model, times):
 
 def test_new_rows_count_as_much():
     few, many = (
-        fitted(*make_two_layer_relu(n, 6, 3, 4, noise=0.2, random_state=1), 3, tol=1e-8) for n in (1000, 16000)
+        fitted(*make_two_layer_relu(n, 6, 3, 4, noise=0.2, random_state=1), 3, tol=1e-8, alpha=0.0)
+        for n in (1000, 16000)
     )
     for std, expected in zip(errors(few), errors(many), strict=True):
         assert np.median(std / expected) == pytest.approx(4, rel=0.1)

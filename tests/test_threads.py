@@ -27,10 +27,10 @@ from skrelu.rows.threads import several_threads
 ESTIMATORS = [
     ProjectedReLURegressor(L1Ball(2.0)),
     ProjectedReLURegressorCV(L1Ball(), sizes=[0.5, 1.0]),
-    OneHiddenLayerReLU(3, random_state=0),
+    OneHiddenLayerReLU(3, random_state=0, n_init=1),
     OneHiddenLayerNet(2, random_state=0, n_init=1),
     QuadraticNet(random_state=0),
-    TwoLayerReLURecovery(3, random_state=0),
+    TwoLayerReLURecovery(3, random_state=0, n_init=1),
 ]
 
 
@@ -64,7 +64,7 @@ def test_sums_are_the_same_to_the_last_bit(monkeypatch, n, group, number, single
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_fits_are_the_same_to_the_last_bit(monkeypatch, many_blocks, estimator):
-    X, y = make_two_layer_relu(200, 5, 3, 1, noise=0.1, random_state=0)
+    X, y = make_two_layer_relu(80, 5, 3, 1, noise=0.1, random_state=0)
     y, fitted = np.ravel(y), []
     for number in (1, 3):
         monkeypatch.setattr(threads, "n_threads", lambda number=number: number)

@@ -5,6 +5,7 @@ import pickle
 import re
 import threading
 import warnings
+from functools import cache
 from itertools import pairwise
 
 import joblib
@@ -121,6 +122,12 @@ def of(model, **options):
     return planted(activation=model.activation, **bias, **options)
 
 
+@cache
+def fitted(model):
+    """The fit to such data with weights, shared by the tests, which do not change it."""
+    return clone(model).fit(*of(model))
+
+
 WEIGHTS = ("hidden_coef_", "hidden_intercept_", "output_coef_", "output_intercept_")
 
 
@@ -131,7 +138,7 @@ WEIGHTS = ("hidden_coef_", "hidden_intercept_", "output_coef_", "output_intercep
 @most
 def test_attributes_their_shapes_and_dtypes(model, dtype):
     X, y, s = (a.astype(dtype) for a in of(model))
-    model = clone(model).fit(X, y, s)
+    model = fitted(model) if dtype is np.float64 else clone(model).fit(X, y, s)
     k = len(model.hidden_coef_)
     assert k == K or model.n_hidden == "auto"
     for name, shape in {
@@ -192,7 +199,7 @@ def test_one_column_is_one_dimension():
 @models
 def test_predictions_are_the_formula_and_loss_and_residual_are_theirs(model):
     X, y, s = of(model)
-    model = clone(model).fit(X, y, s)
+    model = fitted(model)
     f = activations.get_activation(model.activation).value
     by_hand = np.array(
         [model.output_intercept_ + model.output_coef_ @ f(model.hidden_coef_ @ x + model.hidden_intercept_) for x in X]
@@ -210,7 +217,7 @@ def test_predictions_are_the_formula_and_loss_and_residual_are_theirs(model):
 def test_the_output_layer_is_the_best_for_the_hidden_one(model):
     """U and c are at their least squares, with decay at their ridge regression."""
     X, y, s = of(model)
-    model = clone(model).fit(X, y, s)
+    model = fitted(model)
     p = s / s.sum()
     units = activations.get_activation(model.activation).value(X @ model.hidden_coef_.T + model.hidden_intercept_)
     residual = model.predict(X) - y
@@ -227,8 +234,7 @@ def test_the_output_layer_is_the_best_for_the_hidden_one(model):
 
 @models
 def test_units_of_homogeneous_activations_have_length_one(model):
-    X, y, s = of(model)
-    norms = np.linalg.norm(clone(model).fit(X, y, s).hidden_coef_, axis=1)
+    norms = np.linalg.norm(fitted(model).hidden_coef_, axis=1)
     if model.activation == LOG:
         assert np.abs(norms - 1).max() > 1e-3
     else:
@@ -238,8 +244,8 @@ def test_units_of_homogeneous_activations_have_length_one(model):
 @models
 def test_units_come_by_decreasing_contribution(model):
     """``|u_j|`` times the deviation of the unit; without intercept, its root mean square."""
-    X, y, s = of(model)
-    model = clone(model).fit(X, y, s)
+    X, _, s = of(model)
+    model = fitted(model)
     p = s / s.sum()
     units = activations.get_activation(model.activation).value(X @ model.hidden_coef_.T + model.hidden_intercept_)
     center = p @ units if model.fit_intercept else 0.0
@@ -249,8 +255,8 @@ def test_units_come_by_decreasing_contribution(model):
 
 @models
 def test_the_curve_has_one_objective_an_iteration_and_ends_at_the_objective(model):
-    X, y, s = of(model)
-    model = clone(model).fit(X, y, s)
+    X, _, s = of(model)
+    model = fitted(model)
     assert len(model.loss_curve_) == model.n_iter_ >= 1
     p = s / s.sum()
     S = p @ (X - p @ X) ** 2
@@ -418,7 +424,7 @@ def test_single_precision_without_noise_is_exact_for_its_precision(seed):
 @most
 def test_the_same_fit_twice_is_the_same_to_the_last_bit(model):
     X, y, s = of(model)
-    first, second = clone(model).fit(X, y, s), clone(model).fit(X, y, s)
+    first, second = clone(model).fit(X, y, s), fitted(model)
     for name in WEIGHTS:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert first.loss_curve_ == second.loss_curve_
@@ -535,8 +541,8 @@ def test_a_warm_start_with_other_outputs_goes_on():
 
 @most
 def test_pickles_and_joblib_dumps_predict_the_same(model, tmp_path):
-    X, y, s = of(model)
-    model = clone(model).fit(X, y, s)
+    X, _, _ = of(model)
+    model = fitted(model)
     joblib.dump(model, tmp_path / "model.joblib")
     if model.activation == LOG:  # pickled by the name of its functions, which this module, imported by a path, lacks
         pytest.skip("a module imported by its path")
@@ -697,7 +703,7 @@ def test_the_criterion_of_the_descent_holds_at_the_last_iteration_and_at_none_be
 def test_the_default_solver_has_converged_where_the_gradient_vanishes():
     """The gradient by V and b at the solution, in units of y; kinks are smoothed over 1e-4 of these."""
     X, y, s = planted()
-    model = clone(MODELS["given"]).fit(X, y, s)
+    model = fitted(MODELS["given"])
     assert model.converged_
     p = s / s.sum()
     Z = X @ model.hidden_coef_.T + model.hidden_intercept_
@@ -841,7 +847,7 @@ def test_a_callback_that_raises_is_heard(model):
 def test_callbacks_do_not_change_the_fit(model):
     X, y, s = of(model)
     watched = clone(model).set_callbacks(Hooks()).fit(X, y, s)
-    np.testing.assert_array_equal(watched.hidden_coef_, clone(model).fit(X, y, s).hidden_coef_)
+    np.testing.assert_array_equal(watched.hidden_coef_, fitted(model).hidden_coef_)
 
 
 def test_a_scoring_monitor_logs_a_falling_error():

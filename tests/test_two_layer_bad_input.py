@@ -202,8 +202,21 @@ def hostile():
     }
 
 
-@most
-@pytest.mark.parametrize("kind", hostile())
+# The default size for all; with the slow tests all of the others.
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(
+            kind,
+            name,
+            marks=[]
+            if name == "auto" or (name == "three" and kind in ("heavy tails", "rank one", "nearly collinear"))
+            else pytest.mark.slow,
+        )
+        for name in VARIANTS
+        for kind in hostile()
+    ],
+)
 def test_hostile_inputs(kind, name):
     """Three units hold the best line of rank one at least: no worse than the mean."""
     inputs = hostile()[kind]

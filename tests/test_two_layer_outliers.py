@@ -117,7 +117,7 @@ def test_with_noise_the_fit_is_that_of_the_clean_rows(kind):
     X, Y, teacher = planted(20, 5, 8, 1500, 0, noise=0.1)
     Z, wrong = corrupted(Y, 0.1, kind, 0)
     model = TwoLayerReLURecovery(5, outliers="detect", random_state=0).fit(X, Z)
-    clean = TwoLayerReLURecovery(5, random_state=0).fit(X[~wrong], Y[~wrong])
+    clean = TwoLayerReLURecovery(5, alpha=0.0, random_state=0).fit(X[~wrong], Y[~wrong])
     size = np.sqrt(np.mean((Y - Y.mean(axis=0)) ** 2))
     gross = np.linalg.norm(Z - Y, axis=1) > size * 8**0.5
     assert np.all(model.outlier_mask_[gross])
@@ -153,7 +153,7 @@ def test_the_fit_is_that_of_the_rows_kept():
     X, Y, _ = planted(20, 5, 8, 300, 3, noise=0.05)
     Z, _ = corrupted(Y, 0.1, 10, 3)
     model = TwoLayerReLURecovery(5, outliers="detect", random_state=0).fit(X, Z)
-    kept = TwoLayerReLURecovery(5, random_state=0).fit(X, Z, sample_weight=1.0 - model.outlier_mask_)
+    kept = TwoLayerReLURecovery(5, alpha=0.0, random_state=0).fit(X, Z, sample_weight=1.0 - model.outlier_mask_)
     assert model.outlier_mask_.any()
     for name in ("hidden_coef_", "output_coef_", "loss_", "residual_", "exact_"):
         np.testing.assert_array_equal(getattr(model, name), getattr(kept, name))
