@@ -7,6 +7,8 @@ of other namespaces are among them; here they would skip themselves.
 
 import os
 
+import pytest
+
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
@@ -18,3 +20,15 @@ def pytest_collection_modifyitems(config, items):
         elsewhere = [item for item in items if "check_array_api_" in item.name]
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if "check_array_api_" not in item.name]
+
+
+@pytest.fixture(scope="session")
+def least_successes():
+    """Return the design of the counts over seeds: a claim, a number of seeds, the probability of a false alarm."""
+    from scipy.stats import binom  # not before the threads are limited
+
+    def least(n, p, failure=1e-6):
+        """Return the largest m with ``P(fewer than m of n succeed) <= failure`` where each succeeds with p."""
+        return int(binom.ppf(failure, n, p))
+
+    return least
