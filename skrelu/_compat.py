@@ -1,9 +1,10 @@
 """What this package uses of scikit-learn's private names, in one place."""
 
+from functools import wraps
 from math import ceil
 
 import numpy as np
-from sklearn.base import _fit_context as fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._array_api import _convert_to_numpy as to_numpy
 from sklearn.utils._array_api import (
     _is_numpy_namespace,
@@ -28,7 +29,6 @@ __all__ = [
     "blas_threads",
     "check_same_namespace",
     "checked_block",
-    "fit_context",
     "has_special_functions",
     "n_threads",
     "place",
@@ -37,7 +37,28 @@ __all__ = [
     "validated",
     "validated_columns",
     "validated_targets",
+    "whole_fit",
 ]
+
+
+def whole_fit(fit):
+    """Decorate the `fit` of an estimator: what is raised in it leaves the estimator as it was, no mixture of two fits.
+
+    Besides, as any `fit` of scikit-learn: parameters are checked, and callbacks taken down in the end.
+    """
+    fit = _fit_context(prefer_skip_nested_validation=True)(fit)
+
+    @wraps(fit)
+    def whole(estimator, *args, **options):
+        before = dict(vars(estimator))
+        try:
+            return fit(estimator, *args, **options)
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise
+
+    return whole
 
 
 class FitTasks:

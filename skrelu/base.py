@@ -7,11 +7,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skrelu._compat import FitTasks, fit_context
+from skrelu._compat import FitTasks, whole_fit
 from skrelu.rows.device import follow
 from skrelu.rows.read import read
 from skrelu.rows.threads import several_threads
 from skrelu.solvers import gradient
+from skrelu.solvers.loop import INTERRUPTED
 
 # Told by a fit that chooses the weight decay, and by no other.
 OF_CHOICES = ("alphas_", "criterion_", "linear_alpha_")
@@ -20,13 +21,13 @@ OF_CHOICES = ("alphas_", "criterion_", "linear_alpha_")
 class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Base of the estimators that fit several units from several starts.
 
-    They define `_fit_rows(rows, tasks)`, which stores the fitted attributes, and have the parameters solver, step_size
-    and n_init. `_several_outputs` says whether y may have columns.
+    They define `_fit_rows(rows, tasks)`, which stores the fitted attributes (`_keep`), and have the parameters solver,
+    step_size and n_init. `_several_outputs` says whether y may have columns.
     """
 
     _several_outputs = False
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @whole_fit
     def fit(self, X, y=None, sample_weight=None):
         """Fit the network.
 
@@ -70,6 +71,13 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def _keep(self, store, descent):
+        """Store a descent, which takes a few passes; if the user interrupts these, once more: it is not to be lost."""
+        try:
+            store(descent)
+        except KeyboardInterrupt:
+            store(descent.stopped(INTERRUPTED))
+
     def _fits_before(self, rows):
         """Whether the units of the fit before are as many as asked for, and of as many columns."""
         k, d = self.hidden_coef_.shape
@@ -85,4 +93,4 @@ class NetworkRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             if self._is_gd:
                 remedy = gradient.remedy(reason, self.step_size, self.loss_curve_)
             message = f"The fit did not converge: {reason}. {remedy}."
-            warnings.warn(message, ConvergenceWarning, stacklevel=6)
+            warnings.warn(message, ConvergenceWarning, stacklevel=8)

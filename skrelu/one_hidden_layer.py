@@ -249,7 +249,7 @@ class OneHiddenLayerNet(NetworkRegressor):
             found = self._first(network, start, rng, tasks, single)
             network, descent = self._further(start, rng, tasks, single, *found)
             choice = Choice(network, self._polished(network, descent, tasks), network.alpha)
-        self._store(rows, choice, start, coordinates)
+        self._keep(partial(self._store, rows, choice, start, coordinates), choice.descent)
 
     def _continues(self, rows):
         """Whether the fit starts from the one before."""
@@ -372,8 +372,8 @@ class OneHiddenLayerNet(NetworkRegressor):
         names = "hidden_coef_", "hidden_intercept_", "output_coef_", "output_intercept_"
         return dict(zip(names, (weights.hidden, weights.hidden_bias, weights.output, weights.output_bias), strict=True))
 
-    def _store(self, rows, choice, start, coordinates):
-        network, descent = choice.network, choice.descent
+    def _store(self, rows, choice, start, coordinates, descent):
+        network = choice.network
         attributes = self._attributes(network.weights(descent.theta))
         spread = np.linalg.norm(attributes["hidden_coef_"] * network.whitening.deviations, axis=1)
         order = np.argsort(-spread * np.abs(attributes["output_coef_"]), kind="stable")

@@ -10,13 +10,13 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, fit_context
+from skrelu._compat import FitTasks, HasMethods, Interval, StrOptions, whole_fit
 from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 from skrelu.networks import SingleReLU
 from skrelu.rows.device import follow
 from skrelu.rows.read import mapped, read
 from skrelu.solvers.gradient import projected_gradient, remedy
-from skrelu.solvers.loop import iterate
+from skrelu.solvers.loop import INTERRUPTED, iterate
 from skrelu.solvers.points import Problem
 from skrelu.solvers.structured import structured_descent
 
@@ -192,7 +192,7 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
         self.warm_start = warm_start
         self.verbose = verbose
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @whole_fit
     def fit(self, X, y=None, sample_weight=None):
         """Fit the weights.
 
@@ -312,21 +312,24 @@ class ProjectedReLURegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator
 
         watch = tasks.watch(self.max_iter, attributes)
         result, as_it_should = self._solve(objective, constraint, start, continued=continued, watch=watch)
-        told = filter(None, (result.stop_reason, _negative_targets(rows, objective)))
-        result = replace(result, stop_reason="; ".join(told))
+        try:
+            self._store(rows, constraint, objective, result)
+        except KeyboardInterrupt:  # what was found is not to be lost
+            result, as_it_should = replace(result, converged=False, stop_reason=INTERRUPTED), False
+            self._store(rows, constraint, objective, result)
         if not as_it_should:
             helps = "Raise max_iter or tol"
             if self._is_gd:
                 helps = remedy(result.stop_reason, self.step_size, result.loss_curve)
-            message = f"The fit did not converge: {result.stop_reason}. {helps}, or standardise the columns of X."
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
-        self._store(rows, constraint, objective, result)
+            message = f"The fit did not converge: {self.stop_reason_}. {helps}, or standardise the columns of X."
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
 
     def _store(self, rows, constraint, objective, result):
         w, b = objective.coefficients(result.parameters)
         # Rounding in the change of units may have left K by the last digit.
         self.coef_, self.intercept_ = constraint.project(w), b
-        self.n_iter_, self.converged_, self.stop_reason_ = result.n_iter, result.converged, result.stop_reason
+        self.n_iter_, self.converged_ = result.n_iter, result.converged
+        self.stop_reason_ = "; ".join(filter(None, (result.stop_reason, _negative_targets(rows, objective))))
         unit = objective.target_scale
         self.loss_curve_ = [value * unit * unit for value in result.loss_curve]
         plain = objective.in_columns()

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
-from skrelu._compat import FitTasks, Interval, StrOptions, fit_context
+from skrelu._compat import FitTasks, Interval, StrOptions, whole_fit
 from skrelu.constraints import L1Ball
 from skrelu.constraints.extended import WholeSpace
 from skrelu.networks import SingleReLU
@@ -169,7 +169,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         self.selection = selection
         self.n_jobs = n_jobs
 
-    @fit_context(prefer_skip_nested_validation=True)
+    @whole_fit
     def fit(self, X, y=None, sample_weight=None):
         """Choose the size and fit the weights.
 
@@ -202,13 +202,14 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         folds = self._folds(rows, data)
         tasks = FitTasks(self, data, n_named=len(folds))
         with np.errstate(over="ignore", invalid="ignore"):
-            self._fit_path(rows, family, folds, tasks)
+            self._choose_size(rows, family, folds, tasks)
+            self._fit_set(rows, self.best_constraint_, tasks)
         follow(self, data["X"])
         tasks.end(dict)
         return self
 
-    def _fit_path(self, rows, family, folds, tasks):
-        """Choose the size over the folds, pairs of rows, and fit it to all rows."""
+    def _choose_size(self, rows, family, folds, tasks):
+        """Choose the size over the folds, pairs of rows."""
         self.sizes_ = self._grid(rows, family)
         solver = ProjectedReLURegressor(
             solver=self.solver,
@@ -231,10 +232,9 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         if n_failed:
             n_fits = len(folds) * len(self.sizes_)
             message = f"{n_failed} of {n_fits} fits on the path did not converge. Raise max_iter or tol."
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
         best = self._choose(np.array(errors), np.array(fold_weights), family)
         self.best_constraint_ = family.resized(self.sizes_[best].item())
-        self._fit_set(rows, self.best_constraint_, tasks)
 
     def _folds(self, rows, data):
         """Return (training rows, test rows) of the folds that have a test row of positive weight.
@@ -263,6 +263,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             objective = self._objective(rows, WholeSpace())
             start = objective.parameters(np.zeros(rows.n_features, dtype=rows.dtype), 0.0)
             free, _ = self._solve(objective, WholeSpace(), start)
+            if free.stop_reason == INTERRUPTED:
+                raise KeyboardInterrupt
             largest = family.size_of(objective.coefficients(free.parameters)[0])
             if isinstance(largest, Integral):
                 return np.unique(np.round(np.geomspace(1, max(1, int(largest)), N_SIZES)).astype(int))

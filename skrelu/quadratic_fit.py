@@ -40,7 +40,7 @@ class QuadraticFit(NetworkRegressor):
         if not self._is_gd and round(abs(moments[2]), 2) in (0.0, 1.0) and is_constant(model):
             network, descent = quadratic.constant(model)
             tasks.finish(lambda: self._attributes(network, descent.theta))
-            self._store(model, network, descent, 0.0, None)
+            self._keep(partial(self._store, model, network, 0.0, None), descent)
             return
         # Entries of M have the size of these squares, and their reciprocals must not underflow.
         largest, t = np.max(np.abs(model.whitening.columns), initial=0.0), model.target_scale
@@ -56,7 +56,8 @@ class QuadraticFit(NetworkRegressor):
             path, network, descent = self._chosen(model, moments, reference, start, rng, tasks)
         else:
             network, descent = self._solved(model, moments, reference, start, rng, tasks)
-        self._store(model if path is None else path.at(path.alpha), network, descent, reference, path)
+        model = model if path is None else path.at(path.alpha)
+        self._keep(partial(self._store, model, network, reference, path), descent)
 
     @property
     def _automatic(self):
@@ -97,7 +98,7 @@ class QuadraticFit(NetworkRegressor):
         if planted is not None:
             return path, *planted
         options = partial(self._watched, tasks=tasks) if exact is None else lambda network: told
-        if path.alpha == 0:
+        if path.alpha == 0 and not path.interrupted:
             return path, *(exact or solved())
         network, theta = path.network(path.best)
         descent = Descent(theta, stop_reason=INTERRUPTED if path.interrupted else "")
@@ -202,7 +203,7 @@ class QuadraticFit(NetworkRegressor):
             "_centered": (t * to_columns(beta[None])[0], model.whitening.center, t * c),
         }
 
-    def _store(self, model, network, descent, reference, path):
+    def _store(self, model, network, reference, path, descent):
         attributes, dtype = self._attributes(network, descent.theta), model.rows.dtype
         unit = network.model.target_scale * network.model.target_scale  # of floats, ** raises where it overflows
         self.loss_ = network.loss(descent.theta) * unit

@@ -41,7 +41,8 @@ class TwoLayerFit(NetworkRegressor):
             found = outliers.detected(rows, made, rng, self.n_hidden, self.fit_intercept, self.n_init, self.max_iter)
             self.outlier_mask_, rows = found.mask, found.network.rows
             if found.interrupted:
-                return self._store(rows, whitening(rows, centered=True), found.network, found)
+                store = partial(self._store, rows, whitening(rows, centered=True), found.network)
+                return self._keep(store, found)
         centered = whitening(rows, centered=True)
         moments, n_directions = None, None if self.n_hidden == "auto" else self.n_hidden
         if rows.n_outputs > 1:
@@ -64,7 +65,7 @@ class TwoLayerFit(NetworkRegressor):
         else:
             choose = partial(self._chosen, draws, partial(self._is_assumed, rows, centered))
             network, descent = self._descend(network, moments, theta, before, rng, tasks, choose)
-        self._store(rows, centered, network, descent)
+        self._keep(partial(self._store, rows, centered, network), descent)
 
     @property
     def _chooses_alpha(self):
@@ -236,7 +237,7 @@ class TwoLayerFit(NetworkRegressor):
                 "is NP-hard in general: what was found is the best network of all starts, not certified; a larger "
                 "n_init may find a better one."
             )
-            warnings.warn(message, ConvergenceWarning, stacklevel=6)
+            warnings.warn(message, ConvergenceWarning, stacklevel=8)
 
 
 def _with_output(network, theta, single):

@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import scipy
@@ -10,7 +11,7 @@ import sklearn
 
 import skrelu
 from skrelu._cli import outputs, plot, saved
-from skrelu._cli.console import complain, count, print_table, progress, say
+from skrelu._cli.console import InputError, complain, count, print_table, progress, say
 from skrelu._cli.crossval import cross_validate, fit_fold, rank
 from skrelu._cli.effects import find_effects
 from skrelu._cli.folds import make_folds
@@ -78,6 +79,8 @@ def _run(table, folds, names, arguments):
                 report(len(results), running[min(len(results), len(running) - 1)])
     except KeyboardInterrupt:
         return results, True
+    except BrokenProcessPool as error:
+        raise InputError("--jobs: a process died, as where memory is short; fewer of them need less") from error
     return results, False
 
 

@@ -13,6 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skrelu._cli.console import one_line
 from skrelu._cli.folds import scored_by_fold
 from skrelu._cli.models import build_pipeline
+from skrelu.solvers.loop import INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def fit_fold(name, table, train, test, seed, keep=False):
         except Exception as failure:
             seconds, error = time.perf_counter() - start, _first_line(failure)
     messages = [(warning.category, str(warning.message)) for warning in caught]
-    # Some estimators end their fit on an interruption and warn: the comparison is to end as well.
-    if any("interrupted by user" in message for _, message in messages):
+    # Some estimators, ours and others, end their fit on an interruption and warn: the comparison is to end as well.
+    if any(told in message for _, message in messages for told in (INTERRUPTED, "interrupted by user")):
         raise KeyboardInterrupt
     convergence = [issubclass(category, ConvergenceWarning) for category, _ in messages]
     others = tuple(

@@ -1,17 +1,20 @@
 """``skrelu demo``: plant each network, recover it from noiseless samples, print the errors."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from skrelu import OneHiddenLayerNet, OneHiddenLayerReLU, ProjectedReLURegressor, QuadraticNet, TwoLayerReLURecovery
 from skrelu._cli.console import print_table, progress, say
 from skrelu.constraints import L0Ball, L1Ball
 from skrelu.datasets import make_one_hidden_layer, make_quadratic, make_relu_regression, make_two_layer_relu
 from skrelu.metrics import recovery_error
+from skrelu.solvers.loop import INTERRUPTED
 
 HEADER = ("planted network and estimator", "rows", "columns", "relative error", "fit seconds")
 
@@ -107,8 +110,12 @@ def run(experiment, seed):
     X, y, teacher = experiment.plant(random_state=seed)
     estimator = experiment.estimator(teacher)
     start = time.perf_counter()
-    estimator.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the error tells
+        estimator.fit(X, y)
     seconds = time.perf_counter() - start
+    if INTERRUPTED in estimator.stop_reason_:
+        raise KeyboardInterrupt
     planted, found = (getattr(model, experiment.weights) for model in (teacher, estimator))
     if experiment.weights == "matrix_":
         # Its rows are no units, which would be matched.

@@ -148,7 +148,10 @@ def first_pass(source, convert, *, keep):
     with TemporaryFile() if keep else nullcontext() as file:
         for k, item in enumerate(source):
             block, y, s = parts(item)
-            X = convert(block, k)
+            try:
+                X = convert(block, k)
+            except ValueError as error:
+                raise ValueError(f"X: block {k}: {error}") from error
             dtype = X.dtype if dtype is None else dtype
             if X.dtype != dtype:
                 raise ValueError(f"X: block {k} is {X.dtype}, the first {dtype}: all need one dtype")

@@ -84,7 +84,8 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
         max_iter, of each path, and verbose.
     """
     # First of all, since an interruption between two descents would keep neither.
-    make = partial(_paths, path_network(network), rng=rng, begin=begin, options=options)
+    on_path = path_network(network)
+    make = partial(_paths, on_path, rng=rng, begin=begin, options=options)
     plain = unpenalised() if assumed or len(starts) == 1 else None
     if plain is not None and not averages:
         plain = further(*plain)
@@ -119,7 +120,7 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
             descent = tried.descent.stopped(stopped) if stopped else tried.descent
             return replace(tried, descent=descent, alphas=alphas, criteria=criteria)
     if averages:
-        network, descent = _average(network, paths, stopped)
+        network, descent = _average(on_path, paths, stopped)
     else:
         network, theta = best.networks[best.best], best.thetas[best.best]
         descent = Descent(theta, loss_curve=best.objectives, stop_reason=stopped).moved(network, theta)
@@ -196,7 +197,7 @@ def _paths(network, starts, rng, begin, options):
 def _average(network, paths, stopped):
     """Return (network, descent) of the average of all networks of the paths, without weight decay.
 
-    It has the unit of y of the paths, and the iterations of all of them.
+    It has the iterations of all of them, and is a variant of the network that the paths begin with.
     """
     parts, counts = [], []
     for path, path_shares in zip(paths, shares(paths), strict=True):
@@ -211,7 +212,7 @@ def _average(network, paths, stopped):
     weights = replace(
         weights, hidden=weights.hidden[kept], hidden_bias=weights.hidden_bias[kept], output=weights.output[kept]
     )
-    mean = path_network(network).variant(weights.output)
+    mean = network.variant(weights.output)
     theta = mean.parameters(weights)
     told = stopped or f"the average of {len(parts)} networks along {len(paths)} paths of decreasing weight decay"
     curve = [value for path in paths for value in path.objectives]

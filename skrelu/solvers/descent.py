@@ -57,8 +57,17 @@ class Descent:
         return Descent(result.parameters, objective, self.loss_curve + curve, result.converged, reason)
 
     def moved(self, network, theta):
-        """Return the descent gone over to theta in another network; one pass."""
-        return replace(self, theta=theta, objective=network.value_and_gradient(theta)[0])
+        """Return the descent gone over to theta in another network; one pass, again if the user interrupts it."""
+        try:
+            return replace(self, theta=theta, objective=network.value_and_gradient(theta)[0])
+        except KeyboardInterrupt:  # what has been found is not to be lost
+            return replace(self.stopped(INTERRUPTED), theta=theta, objective=network.value_and_gradient(theta)[0])
+
+    def uninterrupted(self):
+        """Return the descent; what has interrupted it interrupts what it is a part of, that alone is of no use."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return self
 
     def stopped(self, reason):
         """Return the descent ended from outside."""

@@ -103,7 +103,7 @@ def detected(rows, network_of, rng, n_hidden, fit_intercept, n_init, max_iter):
     if found.mask is not None:
         reason = "no majority of them agrees with one network"
     if not found.interrupted:
-        warnings.warn(f"No rows were set aside: {reason}.", ConvergenceWarning, stacklevel=6)
+        warnings.warn(f"No rows were set aside: {reason}.", ConvergenceWarning, stacklevel=7)
     return replace(found, mask=np.zeros(rows.n_samples, dtype=bool), network=_on(found.network, rows))
 
 
@@ -231,7 +231,7 @@ class _Search:
         for _ in range(MASKS):
             kept, last = _on(network, self.rows.reweighted(1.0 - mask)), mask
             descent = refined(kept, self.weighting, descent.moved(kept, descent.theta), max_iter=self.max_iter)
-            mask, theta = self._mask(kept, _uninterrupted(descent).theta), descent.theta
+            mask, theta = self._mask(kept, descent.uninterrupted().theta), descent.theta
             if np.array_equal(mask, last) or self.share(mask) >= 0.5:
                 break
         size = self._distances(kept.variant(weighting=self.weighting), theta)
@@ -269,7 +269,7 @@ class _Search:
     def _continued(self, descent, network, n_iter):
         """Return the descent after `n_iter` more iterations."""
         n_iter = min(self.max_iter, len(descent.loss_curve) + n_iter)
-        return _uninterrupted(descent.followed_by(quasi_newton, network, max_iter=n_iter))
+        return descent.followed_by(quasi_newton, network, max_iter=n_iter).uninterrupted()
 
     @property
     def _floor(self):
@@ -287,13 +287,6 @@ def _without_rarest(network, theta):
     """Return theta without the unit of the least ``E[f'(z)^2]``: one that fits a single wrong row is off elsewhere."""
     rarest = np.argmin(np.diag(network.layer(theta, slopes=True).slopes))
     return np.delete(theta.reshape(network.shape), rarest, axis=0).ravel()
-
-
-def _uninterrupted(descent):
-    """Return the descent; what has interrupted it interrupts the start that it belongs to, whose mask is not ready."""
-    if descent.interrupted:
-        raise KeyboardInterrupt
-    return descent
 
 
 def _weights(network, theta):

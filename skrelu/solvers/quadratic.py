@@ -49,15 +49,23 @@ def least_squares(form, *, tol, **options):
     # Once more from the gradient itself: that of the first run was updated, and has drifted.
     for _ in range(2):
         descent = descent.followed_by(conjugate_descent, form, tol=tol, **options)
+    try:
+        return form, _above_rounding(form, descent)
+    except KeyboardInterrupt:
+        return form, descent.stopped(INTERRUPTED)
+
+
+def _above_rounding(form, descent):
+    """Return the descent of conjugate gradients with its true objective, or the best constant where that is lower."""
     objective = form.loss(descent.theta)
     # Conjugate gradients update the objective: where that is not what it is, rounding has led them.
     if descent.interrupted or (descent.converged and _is_at_most(form, objective, descent.objective)):
-        return form, replace(descent, objective=objective)
+        return replace(descent, objective=objective)
     constant, least = _best_constant(form)
     if _is_at_most(form, objective, least):
-        return form, replace(descent, objective=objective)
+        return replace(descent, objective=objective)
     reason = "rounding leaves no digit of the products of columns; centre or rescale them"
-    return form, replace(descent, theta=constant, objective=least).stopped(reason)
+    return replace(descent, theta=constant, objective=least).stopped(reason)
 
 
 def _is_at_most(form, objective, other):

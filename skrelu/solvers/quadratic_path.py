@@ -139,6 +139,7 @@ class Path:
             return None
         network, theta = network_of(self.model, parts, k)
         descent = Descent(theta).followed_by(until_stalled(), network, **options)
+        self.interrupted = descent.interrupted
         if not 2 * descent.objective <= NEARLY_EXACT:
             return None
         descent = polished(network, descent, tol=tol, **options)
@@ -256,9 +257,7 @@ def _proximal(path, alpha, parts):
     theta = form.pack(*form.model.from_user(*path.model.user(*parts)))
     path.model.require_finite(theta)
     descent = Descent(theta).followed_by(proximal_descent, form, tol=PATH_TOL, max_iter=PATH_ITERATIONS)
-    if descent.interrupted:
-        raise KeyboardInterrupt
-    return path.model.from_user(*form.model.user(*form.parts(descent.theta)))
+    return path.model.from_user(*form.model.user(*form.parts(descent.uninterrupted().theta)))
 
 
 def _descended(path, alpha, parts):
@@ -272,9 +271,7 @@ def _descended(path, alpha, parts):
     M = parts[0] + (vectors[:, largest] * step) @ vectors[:, largest].T
     network, theta = network_of(path.at(alpha), (M, *parts[1:]), path.n_units or 2 * WIDE_UNITS)
     descent = Descent(theta).followed_by(until_stalled(), network, max_iter=CUT_ITERATIONS)
-    if descent.interrupted:
-        raise KeyboardInterrupt
-    return network.parts(descent.theta)
+    return network.parts(descent.uninterrupted().theta)
 
 
 def _cut(path, alpha, parts):
@@ -283,5 +280,6 @@ def _cut(path, alpha, parts):
         return parts
     network, theta = network_of(path.at(alpha), parts, path.n_units)
     if network.n_hidden == path.n_units and alpha > 0:
-        theta = Descent(theta).followed_by(until_stalled(), network, max_iter=CUT_ITERATIONS).theta
+        descent = Descent(theta).followed_by(until_stalled(), network, max_iter=CUT_ITERATIONS)
+        theta = descent.uninterrupted().theta
     return network.parts(theta)
