@@ -457,6 +457,7 @@ def test_the_table_of_rain():
     assert y[700] == days.loc[day, "precipitation"]
 
 
+@pytest.mark.slow
 def test_what_the_gallery_says_about_rain():
     y, predictions, dates = rain()
     relu, clipped = predictions["ReLU, l1 ball by CV"], predictions["Least squares, clipped"]

@@ -67,7 +67,7 @@ def fit(name, X=X, y=Y, sample_weight=None, **parameters):
     """Fit where only a warning of convergence is excused, and nothing may be NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = OneHiddenLayerReLU(**{"random_state": 0, "n_init": 3, **VARIANTS[name], **parameters})
+        model = OneHiddenLayerReLU(**{"random_state": 0, "n_init": 2, **VARIANTS[name], **parameters})
         model.fit(X, y, sample_weight)
     for value in (
         model.hidden_coef_,

@@ -26,12 +26,12 @@ def data(seed=0, n=240, noise=0.1, bias=0.3):
 
 
 MODELS = {
-    "auto": OneHiddenLayerReLU(K, alpha=0.0, random_state=0),
+    "auto": OneHiddenLayerReLU(K, alpha=0.0, n_init=2, random_state=0),
     "no intercept": OneHiddenLayerReLU(K, alpha=0.0, fit_intercept=False, random_state=0),
-    "decay": OneHiddenLayerReLU(K, alpha=0.03, random_state=0),
+    "decay": OneHiddenLayerReLU(K, alpha=0.03, n_init=2, random_state=0),
     "gd": OneHiddenLayerReLU(K, solver="gd", max_iter=30, tol=0, random_state=0),
-    "any size": OneHiddenLayerReLU(alpha=0.0, random_state=0),
-    "default": OneHiddenLayerReLU(random_state=0),
+    "any size": OneHiddenLayerReLU(alpha=0.0, n_init=2, random_state=0),
+    "default": OneHiddenLayerReLU(n_init=2, random_state=0),
 }
 models = pytest.mark.parametrize("name", MODELS)
 

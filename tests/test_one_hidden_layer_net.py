@@ -228,7 +228,7 @@ def test_integer_weights_are_repetitions(activation, options):
     X = X * np.arange(1, 7) + 1
     s = np.random.default_rng(1).integers(0, 4, 400).astype(float)
     rows = np.random.default_rng(2).permutation(np.repeat(np.arange(400), s.astype(int)))
-    model = OneHiddenLayerNet(2, activation=activation, random_state=0, **options)
+    model = OneHiddenLayerNet(2, activation=activation, n_init=2, random_state=0, **options)
     weighted, repeated, plain = model.fit(X, y, s).predict(X), clone(model).fit(X[rows], y[rows]), clone(model)
     np.testing.assert_allclose(repeated.predict(X), weighted, atol=1e-6 * np.ptp(y))
     assert np.abs(plain.fit(X, y).predict(X) - weighted).max() > 1e-4 * np.ptp(y)
@@ -237,7 +237,7 @@ def test_integer_weights_are_repetitions(activation, options):
 @each_kind
 def test_same_data_same_result_to_the_last_bit(activation):
     X, y, _ = planted(0, 300, 6, 2, activation=activation, noise=0.05)
-    model = OneHiddenLayerNet(2, activation=activation, random_state=0)
+    model = OneHiddenLayerNet(2, activation=activation, n_init=2, random_state=0)
     np.testing.assert_array_equal(clone(model).fit(X, y).predict(X), model.fit(X, y).predict(X))
     np.testing.assert_allclose(
         clone(model).fit(sparse.csr_array(X), y).predict(X), model.predict(X), atol=1e-6 * np.ptp(y)

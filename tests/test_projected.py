@@ -132,6 +132,7 @@ def test_sample_weights_reach_a_search_without_and_with_metadata_routing():
     np.testing.assert_allclose(-search.cv_results_["mean_test_score"], by_hand, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_parallel_scores_are_those_of_one_process():
     X, y, _ = planted()
     model = ProjectedReLURegressor(L0Ball(3))

@@ -74,11 +74,11 @@ MODELS = {
     "decay": QuadraticNet(alpha=0.1),
     "positive": QuadraticNet(alpha=0, output_weights="positive"),
     "positive decay": QuadraticNet(output_weights="positive", alpha=0.1),
-    "few": QuadraticNet(K, alpha=0, random_state=0),
-    "few decay": QuadraticNet(K, alpha=0.1, random_state=0),
+    "few": QuadraticNet(K, alpha=0, n_init=2, random_state=0),
+    "few decay": QuadraticNet(K, alpha=0.1, n_init=2, random_state=0),
     "pure": QuadraticNet(alpha=0, fit_linear=False, fit_intercept=False),
-    "few pure": QuadraticNet(K, alpha=0, fit_linear=False, fit_intercept=False, random_state=0),
-    "random": QuadraticNet(K, alpha=0, init="random", random_state=0),
+    "few pure": QuadraticNet(K, alpha=0, fit_linear=False, fit_intercept=False, n_init=2, random_state=0),
+    "random": QuadraticNet(K, alpha=0, init="random", n_init=2, random_state=0),
     "gd": QuadraticNet(K, alpha=0, solver="gd", max_iter=60, tol=0, random_state=0),
     "gd full": QuadraticNet(alpha=0, solver="gd", max_iter=60, tol=0, random_state=0),
 }
@@ -416,10 +416,10 @@ def test_a_warm_start_continues_the_descent():
 
 def test_a_warm_start_with_other_units_or_columns_starts_anew():
     X, y, _ = planted()
-    model = QuadraticNet(3, warm_start=True, random_state=0).fit(X, y)
-    fresh = QuadraticNet(2, random_state=0).fit(X[:, :4], y)
+    model = QuadraticNet(3, alpha=0, warm_start=True, n_init=2, random_state=0).fit(X, y)
+    fresh = QuadraticNet(2, alpha=0, n_init=2, random_state=0).fit(X[:, :4], y)
     np.testing.assert_array_equal(model.set_params(n_hidden=2).fit(X[:, :4], y).matrix_, fresh.matrix_)
-    other = QuadraticNet(3, random_state=0).fit(X[:, :4], y)
+    other = QuadraticNet(3, alpha=0, n_init=2, random_state=0).fit(X[:, :4], y)
     np.testing.assert_array_equal(model.set_params(n_hidden=3).fit(X[:, :4], y).matrix_, other.matrix_)
 
 

@@ -29,7 +29,7 @@ LOG_SQUARE = Activation(_log_square, _log_square_slope, "log_square")  # rectifi
 
 
 def fitted(X, y, n_hidden, sample_weight=None, **options):
-    return TwoLayerReLURecovery(n_hidden, random_state=0, **options).fit(X, y, sample_weight)
+    return TwoLayerReLURecovery(n_hidden, random_state=0, **{"n_init": 2, **options}).fit(X, y, sample_weight)
 
 
 def errors(model):

@@ -98,10 +98,10 @@ def log_slope(z):
 LOG = Activation(log_unit, log_slope, "log", kink=1.0)
 
 MODELS = {
-    "given": TwoLayerReLURecovery(K, alpha=0.0, random_state=0),
-    "any size": TwoLayerReLURecovery(alpha=0.0, random_state=0),
+    "given": TwoLayerReLURecovery(K, n_init=2, alpha=0.0, random_state=0),
+    "any size": TwoLayerReLURecovery(n_init=2, alpha=0.0, random_state=0),
     "no intercept": TwoLayerReLURecovery(K, fit_intercept=False, alpha=0.0, random_state=0),
-    "decay": TwoLayerReLURecovery(K, alpha=0.05, random_state=0),
+    "decay": TwoLayerReLURecovery(K, n_init=2, alpha=0.05, random_state=0),
     "squared": TwoLayerReLURecovery(K, activation="squared_relu", n_init=3, alpha=0.0, random_state=0),
     "log": TwoLayerReLURecovery(K, activation=LOG, n_init=3, alpha=0.0, random_state=0),
     "gd": TwoLayerReLURecovery(K, solver="gd", max_iter=50, tol=0, alpha=0.0, random_state=0),
@@ -344,7 +344,7 @@ def test_a_user_activation_that_is_homogeneous_by_declaration_has_unit_rows():
 def test_the_name_of_an_activation_is_the_activation():
     X, y, _ = planted(activation="squared_relu")
     named, given = (
-        TwoLayerReLURecovery(K, activation=f, random_state=0).fit(X, y)
+        TwoLayerReLURecovery(K, activation=f, n_init=2, random_state=0).fit(X, y)
         for f in ("squared_relu", activations.squared_relu)
     )
     np.testing.assert_array_equal(named.hidden_coef_, given.hidden_coef_)
@@ -518,10 +518,10 @@ def test_a_warm_start_continues_the_descent():
 
 def test_a_warm_start_with_other_units_or_columns_starts_anew():
     X, y, _ = planted()
-    model = TwoLayerReLURecovery(3, warm_start=True, random_state=0).fit(X, y)
-    fresh = TwoLayerReLURecovery(2, random_state=0).fit(X[:, :4], y)
+    model = TwoLayerReLURecovery(3, warm_start=True, n_init=2, random_state=0).fit(X, y)
+    fresh = TwoLayerReLURecovery(2, n_init=2, random_state=0).fit(X[:, :4], y)
     np.testing.assert_array_equal(model.set_params(n_hidden=2).fit(X[:, :4], y).hidden_coef_, fresh.hidden_coef_)
-    other = TwoLayerReLURecovery(3, random_state=0).fit(X[:, :4], y)
+    other = TwoLayerReLURecovery(3, n_init=2, random_state=0).fit(X[:, :4], y)
     np.testing.assert_array_equal(model.set_params(n_hidden=3).fit(X[:, :4], y).hidden_coef_, other.hidden_coef_)
 
 
@@ -590,7 +590,7 @@ def test_grid_search_over_the_step_size():
 
 def test_a_pipeline_with_a_search_over_decay_and_size():
     X, y, _ = planted(noise=0.02)
-    pipeline = make_pipeline(StandardScaler(), TwoLayerReLURecovery(random_state=0))
+    pipeline = make_pipeline(StandardScaler(), TwoLayerReLURecovery(n_init=2, random_state=0))
     grid = {"twolayerrelurecovery__alpha": [0.0, 1.0], "twolayerrelurecovery__n_hidden": [3, 1]}
     search = GridSearchCV(pipeline, grid, cv=3).fit(100 * X + 7, y)
     assert search.best_params_ == {"twolayerrelurecovery__alpha": 0.0, "twolayerrelurecovery__n_hidden": 3}

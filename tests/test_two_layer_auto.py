@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def fit(X, y, s=None, n_hidden="auto", **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return TwoLayerReLURecovery(n_hidden, random_state=0, **options).fit(X, y, s)
+        return TwoLayerReLURecovery(n_hidden, random_state=0, **{"n_init": 2, **options}).fit(X, y, s)
 
 
 def rough(n=120, seed=0):
@@ -109,7 +109,7 @@ def test_few_rows_of_linnerud_do_not_overfit():
 
 
 def test_a_number_and_the_exceptions():
-    X, y = rough()
+    X, y = rough(60)
     assert fit(X, y, n_hidden=2, alpha=0.3).alpha_ == 0.3
     assert fit(X, y, n_hidden=2, outliers="detect").alpha_ == 0
     assert fit(X, y, n_hidden=2, solver="gd", max_iter=5).alpha_ == 0

@@ -112,7 +112,7 @@ def test_units_too_many_do_not_hide_a_wrong_row():
 # noise
 
 
-@pytest.mark.parametrize("kind", [1, "other rows"])
+@pytest.mark.parametrize("kind", [pytest.param(1, marks=pytest.mark.slow), "other rows"])
 def test_with_noise_the_fit_is_that_of_the_clean_rows(kind):
     X, Y, teacher = planted(20, 5, 8, 1500, 0, noise=0.1)
     Z, wrong = corrupted(Y, 0.1, kind, 0)
@@ -126,7 +126,7 @@ def test_with_noise_the_fit_is_that_of_the_clean_rows(kind):
     assert errors[0] < 1.05 * errors[1]
 
 
-@pytest.mark.parametrize("spread", [1, 100])
+@pytest.mark.parametrize("spread", [pytest.param(1, marks=pytest.mark.slow), 100])
 def test_normal_noise_is_not_set_aside(spread):
     """Nor where it differs from output to output."""
     X, Y, _ = planted(20, 5, 8, 1500, 1)
