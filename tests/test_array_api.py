@@ -94,13 +94,13 @@ def sent(place, *arrays):
     ids=lambda part: "-".join(part) if isinstance(part, tuple) else named(part),
 )
 def test_scikit_learns_check_of_inputs(case, estimator):
-    check_array_api_input(named(estimator), clone(estimator).set_params(max_iter=20), *case, check_sample_weight=True)
+    check_array_api_input(named(estimator), clone(estimator).set_params(max_iter=3), *case, check_sample_weight=True)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=named)
 def test_scikit_learns_checks_of_mixed_inputs_and_of_predictions_elsewhere(estimator):
-    estimator = clone(estimator).set_params(max_iter=20)
+    estimator = clone(estimator).set_params(max_iter=3)
     strict, host = SimpleNamespace(xp="array_api_strict", device="device1"), SimpleNamespace(xp="numpy", device=None)
     check_array_api_input(named(estimator), estimator, "numpy")
     for of_X, of_others in ((strict, host), (host, strict)):

@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skrelu import OneHiddenLayerReLU
 from skrelu.datasets import make_one_hidden_layer
@@ -38,7 +38,8 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.mark.slow
 @quietly
-@parametrize_with_checks(
+@pytest.mark.parametrize(
+    "estimator",
     [
         # With more units than 15 rows determine, weight decay has many minimisers, equal on the rows and not beyond.
         OneHiddenLayerReLU(1, alpha=0.01),
@@ -46,10 +47,11 @@ def test_scikit_learn_checks(estimator, check):
         OneHiddenLayerReLU(3, init="random"),
         OneHiddenLayerReLU(3, alpha=0.0),
         OneHiddenLayerReLU(alpha=0.0, random_state=0),
-    ]
+    ],
+    ids=str,
 )
-def test_scikit_learn_checks_of_other_networks(estimator, check):
-    check(estimator)
+def test_scikit_learn_checks_of_other_networks(estimator):
+    check_estimator(estimator, on_skip=None)
 
 
 def test_the_checks_are_not_escaped_by_tags():

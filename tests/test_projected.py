@@ -15,15 +15,18 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skrelu import ProjectedReLURegressor, ProjectedReLURegressorCV, constraints
 from skrelu.constraints import L0Ball, L1Ball
 
 CHECKED = [
     ProjectedReLURegressor(),
-    ProjectedReLURegressor(L1Ball(1.0)),
     ProjectedReLURegressor(L0Ball(2)),
+    ProjectedReLURegressorCV(),
+]
+OTHERS = [
+    ProjectedReLURegressor(L1Ball(1.0)),
     ProjectedReLURegressor(constraints.Nonnegative(), fit_intercept=False),
     ProjectedReLURegressor(solver="gd"),
     ProjectedReLURegressor(L1Ball(1.0).project),
@@ -42,9 +45,9 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.mark.slow
 @quietly
-@parametrize_with_checks([ProjectedReLURegressorCV(), ProjectedReLURegressorCV(L0Ball())])
-def test_scikit_learn_checks_of_the_automatic_grids(estimator, check):
-    check(estimator)
+@pytest.mark.parametrize("estimator", [ProjectedReLURegressorCV(L0Ball()), *OTHERS], ids=str)
+def test_scikit_learn_checks_of_other_sets(estimator):
+    check_estimator(estimator, on_skip=None)
 
 
 @pytest.mark.parametrize("estimator", [ProjectedReLURegressor(), ProjectedReLURegressorCV()])

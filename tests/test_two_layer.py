@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skrelu import OneHiddenLayerNet, OneHiddenLayerReLU, TwoLayerReLURecovery, activations
 from skrelu.activations import Activation
@@ -41,7 +41,8 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.mark.slow
 @quietly
-@parametrize_with_checks(
+@pytest.mark.parametrize(
+    "estimator",
     [
         TwoLayerReLURecovery(1, random_state=0),
         TwoLayerReLURecovery(2, random_state=0),
@@ -51,10 +52,11 @@ def test_scikit_learn_checks(estimator, check):
         TwoLayerReLURecovery(2, solver="gd", max_iter=200, random_state=0),
         TwoLayerReLURecovery(2, fit_intercept=False, random_state=0),
         TwoLayerReLURecovery(outliers="detect", random_state=0),
-    ]
+    ],
+    ids=str,
 )
-def test_scikit_learn_checks_of_other_networks(estimator, check):
-    check(estimator)
+def test_scikit_learn_checks_of_other_networks(estimator):
+    check_estimator(estimator, on_skip=None)
 
 
 def test_the_checks_are_not_escaped_by_tags():
