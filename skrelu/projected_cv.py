@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.parallel import Parallel, delayed
 
 from skrelu._compat import FitTasks, Interval, StrOptions, whole_fit
@@ -47,7 +48,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         Sizes to try. "auto": 20 sizes in geometric progression, for numbers from 1 to that of the fit without a
         constraint, for radii from a thousandth of that of this fit to 1.1 times it.
     cv : int, splitter or iterable of (train, test) indices, default=None
-        None: five consecutive folds, or one a row where there are fewer rows.
+        None: five consecutive folds, or one a row where there are fewer rows. `fit` hands groups to a splitter.
     selection : {"min", "one_se"}, default="min"
         "min": the smallest size whose mean squared error is within a relative 1e-6 of the lowest. "one_se": the
         smallest whose error is within one standard error (over folds) of the lowest.
@@ -170,7 +171,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         self.n_jobs = n_jobs
 
     @whole_fit
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, **params):
         """Choose the size and fit the weights.
 
         Parameters
@@ -183,6 +184,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             None if it comes with the blocks of X.
         sample_weight : array-like of shape (n_samples,), default=None
             Frequency weights, used in the fits and in the scores.
+        **params : dict
+            For the splitter: ``groups``, an array-like of shape (n_samples,), if it takes them.
 
         Returns
         -------
@@ -194,12 +197,15 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         ValueError
             As `ProjectedReLURegressor.fit`; if the constraint has no size, or a size is not one that it accepts; if a
             fold has no training row of positive weight, or there is only one row.
+        TypeError
+            If the splitter does not take what there is for it.
         """
+        splits = process_routing(self, "fit", **params).splitter.split
         rows, data = read(self, X, y, sample_weight)
         family = L1Ball() if self.constraint is None else self.constraint
         if family.size_parameter is None:
             raise ValueError(f"constraint: a set with a size is needed, such as L1Ball or L0Ball, got {family!r}")
-        folds = self._folds(rows, data)
+        folds = self._folds(rows, data, splits)
         tasks = FitTasks(self, data, n_named=len(folds))
         with np.errstate(over="ignore", invalid="ignore"):
             self._choose_size(rows, family, folds, tasks)
@@ -207,6 +213,17 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         follow(self, data["X"])
         tasks.end(dict)
         return self
+
+    def get_metadata_routing(self):
+        """Return what `fit` takes itself, and what it hands to the splitter.
+
+        Returns
+        -------
+        MetadataRouter
+            As scikit-learn asks for.
+        """
+        to_splitter = MethodMapping().add(caller="fit", callee="split")
+        return MetadataRouter(self).add_self_request(self).add(splitter=check_cv(self.cv), method_mapping=to_splitter)
 
     def _choose_size(self, rows, family, folds, tasks):
         """Choose the size over the folds, pairs of rows."""
@@ -236,8 +253,8 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
         best = self._choose(np.array(errors), np.array(fold_weights), family)
         self.best_constraint_ = family.resized(self.sizes_[best].item())
 
-    def _folds(self, rows, data):
-        """Return (training rows, test rows) of the folds that have a test row of positive weight.
+    def _folds(self, rows, data, splits):
+        """Return (training rows, test rows) of the folds that have a test row of positive weight; `splits` has groups.
 
         Rows outside a fold have weight zero: no fold copies X.
         """
@@ -246,7 +263,7 @@ class ProjectedReLURegressorCV(ProjectedReLURegressor):
             raise ValueError(f"cross-validation needs at least two rows, got n_samples={n_samples}")
         splitter, folds = check_cv(min(N_FOLDS, n_samples) if self.cv is None else self.cv), []
         X, y = (data["X"], data["y"]) if rows.travels else (np.empty((n_samples, 0)), None)
-        for k, (train, test) in enumerate(splitter.split(X, y)):
+        for k, (train, test) in enumerate(splitter.split(X, y, **splits)):
             train, test = (np.bincount(fold, minlength=n_samples).astype(rows.dtype) for fold in (train, test))
             if not np.any(rows.relative_weights * test):
                 continue

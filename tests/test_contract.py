@@ -16,7 +16,7 @@ from sklearn.ensemble import BaggingRegressor, StackingRegressor
 from sklearn.exceptions import DataConversionWarning, NotFittedError, UnsetMetadataPassedError
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, KFold, cross_validate
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_validate
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -374,11 +374,35 @@ def test_a_bag_fits_the_rows_that_it_draws(name):
         np.testing.assert_allclose(inner.predict(X), by_hand.predict(X), rtol=1e-9, atol=1e-9)
 
 
-def stds():
-    return [name for name in MODELS if not name.startswith("Projected")]
+GROUPS = RNG.integers(0, 5, N)
 
 
-@pytest.mark.parametrize("name", stds())
+def test_groups_reach_the_splitter():
+    model, by_group = MODELS["ProjectedReLURegressorCV"], GroupKFold(3)
+    by_hand = clone(model).set_params(cv=list(by_group.split(X, Y, GROUPS))).fit(X, Y, S)
+    grouped = clone(model).set_params(cv=by_group)
+    direct = clone(grouped).fit(X, Y, S, groups=GROUPS.tolist())
+    with sklearn.config_context(enable_metadata_routing=True):
+        grouped.set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        outer = cross_validate(grouped, X, Y, cv=by_group, params={"groups": GROUPS}, return_estimator=True)
+    through = routed(make_pipeline(grouped), sample_weight=S, groups=GROUPS)[-1]
+    for found in (direct, through):
+        assert found.cv_results_.keys() == by_hand.cv_results_.keys()
+        for key, values in by_hand.cv_results_.items():
+            np.testing.assert_array_equal(found.cv_results_[key], values)
+    for found, (train, _) in zip(outer["estimator"], by_group.split(X, Y, GROUPS), strict=True):
+        splits = list(by_group.split(X[train], Y[train], GROUPS[train]))
+        expected = clone(model).set_params(cv=splits).fit(X[train], Y[train])
+        np.testing.assert_array_equal(found.predict(X), expected.predict(X))
+
+
+@pytest.mark.parametrize("keyword", ["groups", "weights"])
+def test_what_the_splitter_does_not_take_is_an_error(keyword):
+    with pytest.raises(TypeError, match=f"unexpected argument.*{keyword}"):
+        clone(MODELS["ProjectedReLURegressorCV"]).fit(X, Y, **{keyword: GROUPS})
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("Projected")])
 def test_deviations_come_through_a_pipeline(name):
     expected = fitted(name).predict(X, return_std=True)
     plain = make_pipeline(clone(MODELS[name])).fit(X, Y).predict(X, return_std=True)

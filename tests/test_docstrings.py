@@ -204,7 +204,8 @@ def test_the_page_of_a_class_has_every_method_of_ours_and_no_other():
     template = (DOCS / "templates" / "autosummary" / "class.rst").read_text()
     listed = ast.literal_eval(re.search(r"own = (\[.*?\])", template, flags=re.DOTALL)[1])
     assert len(listed) == len(set(listed))
-    assert set(listed) == {name.rpartition(".")[2] for name in METHODS}
+    # What every estimator has of scikit-learn, and one overrides, is described there.
+    assert set(listed) == {name.rpartition(".")[2] for name in METHODS} - {"get_metadata_routing"}
 
 
 def test_the_table_of_constraints_lists_every_set():
