@@ -18,7 +18,7 @@ from skrelu import constraints
 N_FAST, N_SLOW = 8, 300  # cases for each set and property
 ROUNDINGS = 16  # of each entry, in units of d eps: what the decompositions of matrices need
 KINDS = ("normal", "ties", "zeros", "sparse", "equal", "alternating", "sorted", "offset", "wide", "denormal", "largest")
-FACTORS = (0.0, 1e-12, 0.01, 0.3, 1.0, 3.0, 30.0, 1e12)  # sizes of sets relative to the largest entry
+FACTORS = (0.3, 1.0, 3.0, 1e-12, 0.01, 30.0, 1e12, 0.0)  # sizes of sets relative to the largest entry
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Case:
 
 cases = st.builds(
     Case,
-    d=st.one_of(st.integers(1, 4), st.integers(1, 16)),
+    d=st.one_of(st.integers(4, 16), st.integers(1, 4)),
     kind=st.sampled_from(KINDS),
     exponent=st.one_of(st.just(0), st.sampled_from([-300, -12, 12, 300]), st.integers(-300, 300)),
     factor=st.sampled_from(FACTORS),
-    count=st.integers(0, 5),
+    count=st.sampled_from([2, 1, 3, 4, 5, 0]),
     single=st.booleans(),
     seed=st.integers(0, 2**16),
 )

@@ -51,27 +51,33 @@ class QuadraticForm:
         return M, beta, mean - np.trace(M) * self.model.fit_intercept
 
     @cached_property
+    def _unit(self):
+        """Powers of two by which columns come to order one, so that no squares overflow; 0 for those left out."""
+        size = np.abs(self.whitening.columns).reshape(self.whitening.size, -1).max(axis=1)
+        return np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1]), 0.0)
+
+    @cached_property
     def _centered(self):
-        ones = np.ones(self.whitening.size)
-        return replace(self.whitening, columns=ones, inverse=ones)
+        return replace(self.whitening, columns=self._unit)
+
+    @cached_property
+    def _of_centered(self):
+        """The whitening of the centred columns in these units."""
+        columns = self.whitening.columns.T / np.where(self._unit > 0, self._unit, 1.0)
+        return replace(self.whitening, columns=columns.T)
 
     def moments(self, M, beta, c, target=None):
         """Return half the mean square of ``r = f - target y``, and E[r x~ x~'], E[r x~] and E[r]; one pass.
 
         M may be None for zero; target is 1/t unless given.
         """
-        to_columns, dtype = self.whitening.to_columns, self.rows.dtype
+        to_columns, pull_back, dtype = self._of_centered.to_columns, self._of_centered.pull_back, self.rows.dtype
         target = 1 / self.model.target_scale if target is None else target
         if M is not None:
             M = to_columns(to_columns(M).T).astype(dtype)
         weights = M, to_columns(beta[None])[0].astype(dtype), dtype.type(c)
         loss, G, g, total = self.rows.sum(self._block_moments, dtype.type(target), *weights)
-        return (
-            float(loss),
-            self.whitening.pull_back(self.whitening.pull_back(G).T),
-            self.whitening.pull_back(g[None])[0],
-            total,
-        )
+        return float(loss), pull_back(pull_back(G).T), pull_back(g[None])[0], total
 
     def _block_moments(self, X, y, s, target, M, beta, c):
         loss, G, linear, total = 0.0, 0.0, 0.0, 0.0

@@ -270,7 +270,8 @@ class TwoLayer:
         eps = float(np.finfo(self.rows.dtype).eps)
         alive = np.diag(covariance) > DEAD_EPS * eps * np.diag(gram)
         deviations = np.sqrt(np.diag(covariance), where=alive, out=np.zeros(self.n_hidden))
-        if self.alpha > 0:
+        # Weight decay below the rounding of units leaves dependent ones singular.
+        if self.decays[1] > 10 * float(np.finfo(np.float64).eps) * np.trace(gram):
             inverse = np.linalg.inv(covariance + self.decays[1] * np.eye(self.n_hidden))
         else:
             inverse = pseudo_inverse(covariance, deviations, RANK_EPS * eps)

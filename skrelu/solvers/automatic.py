@@ -19,6 +19,7 @@ RUN_OFF = 30.0  # weights of white columns, and outputs in units of y, beyond wh
 # inputs are not those of the theorems, or rows fewer than `ENOUGH` times the weights: there it fits the noise.
 ENOUGH = 6
 SEARCHED = 2.0
+MARGIN = 1e-6  # of an objective above that of the mean of y
 NEGLIGIBLE = 1e-9  # size of units that are left out of an average, relative to the largest
 
 
@@ -209,11 +210,24 @@ def _average(network, paths, stopped):
     size = np.abs(weights.output) * np.linalg.norm(weights.hidden * network.whitening.deviations, axis=1)
     kept = size > NEGLIGIBLE * np.max(size, initial=0.0)
     kept[0] |= not np.any(kept)
-    weights = replace(
-        weights, hidden=weights.hidden[kept], hidden_bias=weights.hidden_bias[kept], output=weights.output[kept]
+    # What units are that do not vary, the output bias takes over; without one they stay.
+    inputs = weights.hidden_bias + weights.hidden @ network.whitening.center
+    constants = weights.output * network.activation.value(inputs)
+    kept |= (constants != 0) & (not network.fit_intercept)
+    weights = Weights(
+        weights.hidden[kept],
+        weights.hidden_bias[kept],
+        weights.output[kept],
+        weights.output_bias + float(np.sum(constants[~kept])),
     )
     mean = network.variant(weights.output)
     theta = mean.parameters(weights)
     told = stopped or f"the average of {len(parts)} networks along {len(paths)} paths of decreasing weight decay"
     curve = [value for path in paths for value in path.objectives]
-    return mean, Descent(theta, loss_curve=curve, converged=not stopped, stop_reason=told).moved(mean, theta)
+    descent = Descent(theta, loss_curve=curve, converged=not stopped, stop_reason=told).moved(mean, theta)
+    # Stages that end early may leave more of y than its mean does, whose objective is 1/2.
+    if descent.objective > 0.5 + MARGIN:
+        nothing = constant(mean.variant(np.ones(1)))
+        told = stopped or f"{told} is no nearer than the mean of y, which is kept"
+        return nothing.network, replace(nothing.descent, loss_curve=curve, converged=not stopped, stop_reason=told)
+    return mean, descent
