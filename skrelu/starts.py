@@ -70,8 +70,8 @@ def fit_moments(moments, activation, n_units, rng, *, n_negative=None, bias=None
 
     `MomentFit` from the local maxima of the fourth moment (`power_directions`), of the third where the activation is
     odd but for a constant. Units that come to nothing in the relaxed fit go on from where they began. Where the maxima
-    are fewer than the units, the others start in random directions, and, if the activation is homogeneous, the best of several such fits is kept, until two agree: for others descent does not need
-    it.
+    are fewer than the units, the others start in random directions, and, if the activation is homogeneous, the best of
+    several such fits is kept, until two agree: for others descent does not need it.
 
     Parameters
     ----------

@@ -245,8 +245,9 @@ def _with_output(network, theta, single):
 
     Units come by decreasing contribution.
     """
-    hidden, sizes = network.hidden(theta)[0], np.linalg.norm(single.hidden_coef_.astype(np.float64), axis=1)
-    scale = np.linalg.norm(hidden, axis=1) / np.where(sizes > 0, sizes, 1.0)
+    # hypot: squares of weights of tiny or huge columns overflow, or vanish.
+    hidden, sizes = network.hidden(theta)[0], np.hypot.reduce(single.hidden_coef_.astype(np.float64), axis=1)
+    scale = np.hypot.reduce(hidden, axis=1) / np.where(sizes > 0, sizes, 1.0)
     output = single.output_coef_ / np.where(scale > 0, scale, 1.0) ** (network.activation.homogeneity or 0)
     intercept = np.atleast_1d(single.output_intercept_)
     order = np.argsort(-GivenOutput(network, output[None], intercept).contributions(theta), kind="stable")

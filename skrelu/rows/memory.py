@@ -147,7 +147,13 @@ class Rows:
         return mean, unit * np.sqrt(square)
 
     def target_scale(self, center=0.0):
-        """Return the weighted root mean square of ``|y - center|``, the Euclidean norm of a row, 1 if that is zero."""
+        """Return the weighted root mean square of ``|y - center|``, the Euclidean norm of a row, 1 if that is zero.
+
+        Raises
+        ------
+        ValueError
+            If it is not zero and its square is: losses and criteria would be, too, whatever the fit.
+        """
         key = "targets", np.asarray(center).tobytes()
         if key not in self._statistics:
             self._statistics[key] = self._target_scale(center)
@@ -159,7 +165,10 @@ class Rows:
         if size == 0:
             return 1.0
         (square,) = self.sum(_target_square, center, size)
-        return size * float(square) ** 0.5
+        scale = size * float(square) ** 0.5
+        if scale * scale < np.finfo(np.float64).tiny:
+            raise ValueError(f"X or y: squares of y, of size {scale:.2g}, underflow {np.dtype(np.float64)}; rescale it")
+        return scale
 
 
 def block_sum(blocks, f, parameters):

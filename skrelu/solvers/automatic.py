@@ -58,7 +58,7 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
     Without decay, a residual of zero on more rows than weights ends the search: there is no noise. Else the criterion
     decides, and the network without decay is kept if it is not clearly worse. Where the number of units is free, the
     networks of all paths are averaged (`shares`): the mean of networks is a network. Where it is given, one more
-    path starts from the network without decay.
+    path starts from the network without decay, unless its units have run off.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def automatic(network, unpenalised, further, starts, rng, *, averages, assumed, 
             plain = further(*(plain or unpenalised()))
             if _is_exact(*plain):
                 return _without_decay(plain, assumed)
-    if plain is not None and not (averages or plain[1].interrupted or stopped):
+    # Where units that have run off came to a stop is for rounding to say: no start for others.
+    if plain is not None and not (averages or plain[1].interrupted or stopped or _has_run_off(*plain)):
         further_paths = make([partial(given_path_start, network, plain[0].weights(plain[1].theta))])
         paths += further_paths
         stopped = paths[-1].stop_reason if further_paths else INTERRUPTED
@@ -147,14 +148,14 @@ def _without_decay(plain, assumed):
     mean_square = network.mean_square(descent.theta, descent.objective)
     inflation = INFLATION if assumed and n >= ENOUGH * network.n_weights else SEARCHED
     error = generalised_cross_validation(mean_square, network.n_weights, n, inflation)
-    if _has_run_off(network, descent.theta):
+    if _has_run_off(network, descent):
         error = np.inf
     return Choice(network, descent, 0.0, np.zeros(1), np.array([error * unit * unit]))
 
 
-def _has_run_off(network, theta):
+def _has_run_off(network, descent):
     """Whether units that are not homogeneous have run off to ever steeper ones, which no criterion of the rows sees."""
-    hidden, _, v = network.unpack(theta)
+    hidden, _, v = network.unpack(descent.theta)
     sizes = np.linalg.norm(hidden, axis=1), np.abs(v)
     return network.activation.homogeneity is None and float(np.max(sizes)) > RUN_OFF
 

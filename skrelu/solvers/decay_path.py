@@ -1,6 +1,7 @@
 """Paths of decreasing weight decay, the networks on them judged by generalised cross-validation, and their average."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -161,11 +162,17 @@ def _kicked(network, theta, rng):
 
 def early_stopped(network, theta):
     """Yield the iterates of `quasi_newton` for as long as they lower the objective by `STALL` in `WINDOW` of them."""
-    values, longest = [], np.inf if network.activation.homogeneity is not None else LONGEST
+    values, longest = [], None if network.activation.homogeneity is not None else partial(_longest_step, network)
     for step in quasi_newton(network, theta, longest=longest):
         values.append(step.objective)
         slow = len(values) > WINDOW and values[-1 - WINDOW] - values[-1] < STALL * values[-1]
         yield step._replace(finished="the objective falls slowly") if slow and not step.finished else step
+
+
+def _longest_step(network, theta):
+    """Return the length that no step exceeds; the intercept of y, which says where its zero lies, does not count."""
+    hidden, *others = network.unpack(theta)
+    return LONGEST * np.hypot.reduce([np.linalg.norm(hidden), *map(np.linalg.norm, others[1:])])
 
 
 def path_network(network):

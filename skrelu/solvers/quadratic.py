@@ -201,7 +201,7 @@ def low_rank(network, descent, rng, *, n_starts, begin, **options):
     """
     n_hidden = network.n_hidden
     (mean,) = network.rows.sum(lambda X, y, s: ((s @ y).astype(np.float64),))
-    careful = until_stalled(base=partial(quasi_newton, longest=LONGEST))
+    careful = until_stalled(base=partial(quasi_newton, longest=lambda theta: LONGEST * np.linalg.norm(theta)))
     first = network, descent.followed_by(careful, network, **options)
 
     def further(attempt, network, rival):

@@ -14,7 +14,7 @@ HALVINGS = 8  # of a step
 TINY = float(np.finfo(float).tiny)
 
 
-def quasi_newton(network, theta, *, longest=np.inf):
+def quasi_newton(network, theta, *, longest=None):
     """Yield iterates of L-BFGS whose first matrix is the metric of the network, the step 1 tried first.
 
     The criterion is ``sqrt(g' M^-1 g)``, g the gradient and M the metric: the square root of twice the decrease that
@@ -24,15 +24,15 @@ def quasi_newton(network, theta, *, longest=np.inf):
     ----------
     network : OneHiddenLayer
     theta : ndarray
-    longest : float
-        Length of the longest step, relative to that of theta.
+    longest : callable (theta) -> float, optional
+        Length of the longest step from there.
     """
     value, gradient = network.value_and_gradient(theta)
     steps, metric = Steps(len(theta)), network.metric(theta)
     for t in count(1):
         direction = steps.inverse_product(gradient, metric)
-        if longest < np.inf:
-            direction *= min(1.0, longest * np.linalg.norm(theta) / max(np.linalg.norm(direction), TINY))
+        if longest is not None:
+            direction *= min(1.0, longest(theta) / max(np.linalg.norm(direction), TINY))
         slope = gradient @ direction
         criterion = float(max(gradient @ metric(gradient), 0.0) ** 0.5)
         trial = _backtracked(network, theta, value, direction, slope) if slope > 0 else None
