@@ -181,7 +181,12 @@ def test_an_interruption_of_the_paths_keeps_the_network_without_decay(monkeypatc
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(two_layer_path, what, interrupted)
+    def interrupted_later(*args):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        yield from real(*args)
+
+    monkeypatch.setattr(two_layer_path, what, interrupted if what == "random_units" else interrupted_later)
     options = {"assumed": lambda: True, "free_size": False, "max_iter": 50}
     choice = two_layer_path.chosen(net, descent, np.random.RandomState(0), **options)
     assert choice.descent.stop_reason == INTERRUPTED
