@@ -347,6 +347,15 @@ def test_of_uncorrelated_columns_of_one_variance_it_is_enough_to_know_the_sum_of
         np.testing.assert_allclose(other, told[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e160, 1e300])
+def test_deviations_of_rows_whose_squares_overflow_are_the_largest_number(size):
+    X, y = rough()
+    net = network(X, y, 2)
+    fitted = predictive_distribution(net, two_layer_path.random_units(net, np.random.RandomState(0)), net.whitening)
+    found = predictive_deviations(fitted, size * X[:3], np.full((3, 2), size), np.ones((3, 2)), np.ones((2, 2)))
+    np.testing.assert_allclose(found, np.finfo(float).max ** 0.5)
+
+
 def test_an_exact_fit_has_no_deviations():
     X, y = make_two_layer_relu(200, 10, 3, 4, random_state=0)
     assert np.max(fit(X, y).predict(X, return_std=True)[1]) < 1e-10 * np.abs(y).max()
