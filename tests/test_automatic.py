@@ -615,6 +615,16 @@ class StopAtPath:
         return context.task_name == "path"
 
 
+@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@smooth
+def test_units_of_a_constant_y_are_zero(activation, n_hidden):
+    X, y, _ = table(50)
+    model = default(activation, n_hidden).fit(X, np.full_like(y, 7.0))
+    np.testing.assert_allclose(model.predict(2 * X), 7, rtol=1e-12)
+    assert not np.any(model.hidden_coef_)
+    assert model.converged_
+
+
 def test_an_interruption_of_the_first_path_leaves_what_was_before_it(monkeypatch):
     """The mean of y, or the network without weight decay where it comes first."""
 

@@ -590,7 +590,7 @@ def test_a_callback_that_stops_after_the_last_start_is_honoured():
     model = OneHiddenLayerReLU(3, init=init, alpha=0.0, random_state=0).set_callbacks(hooks)
     with pytest.warns(ConvergenceWarning, match="stopped by a callback"):
         model.fit(X, y)
-    assert [task for task, _ in hooks.seen][:2] == ["start", "start"]
+    assert [task for task, _ in hooks.seen][:-1] == ["start", "start"]
     assert not model.converged_
 
 

@@ -395,7 +395,7 @@ def test_a_start_of_the_path_that_overflows_is_an_error():
 @np.errstate(over="ignore", invalid="ignore")
 def test_a_covariance_that_overflows_is_none():
     X, y, _ = noisy()
-    X[0] *= 1e3
+    X[0, 0] = 1e3
     model, zero = path_of(X, y).at(1.0), np.zeros((5, 5))
     of_scales, of_rows = 4e307 * np.eye(5), 4e306 * np.eye(5)
     for M, second in [(zero + np.inf, zero), (zero, zero + np.nan), (of_scales, zero), (of_rows, zero)]:

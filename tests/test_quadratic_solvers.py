@@ -605,6 +605,7 @@ def test_wide_networks_have_outputs_of_either_sign_that_are_admissible(monkeypat
     class Spy(QuadraticNetwork):
         def __init__(self, model, output):
             super().__init__(model, output)
+            assert set(np.abs(self.output)) <= {1.0}
             widths.append((self.n_hidden, int(np.sum(self.output > 0)), model.alpha, model.target_scale))
 
     monkeypatch.setattr(quadratic_solvers, "QuadraticNetwork", Spy)

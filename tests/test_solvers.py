@@ -29,7 +29,7 @@ from skrelu.constraints import (
 from skrelu.constraints.extended import CallableSet, FreeIntercept, WholeSpace
 from skrelu.networks import SingleReLU
 from skrelu.rows import Rows
-from skrelu.solvers import face_newton
+from skrelu.solvers import face_newton, spectral
 from skrelu.solvers import pursuit as pursuit_module
 from skrelu.solvers.face_newton import _symmetric_solver, newton_direction, newton_point
 from skrelu.solvers.gradient import projected_gradient
@@ -607,6 +607,21 @@ PROGRAMS = {
     "variation": lambda w: [cp.norm1(cp.diff(w)) <= 1.0],
     "nuclear": lambda w: [cp.normNuc(cp.reshape(w, (4, 3), order="C")) <= 0.9],
 }
+
+
+def test_newton_steps_that_fail_are_tried_less_and_less_often(monkeypatch):
+    """After 2, 4, 8, 16, 32, 32, ... gradient steps on the same face."""
+    X, y, _ = linear_table(3)
+    problem, tried, n_steps = Problem(least_squares(X * np.geomspace(1e-3, 1, D), y), WholeSpace()), [], 0
+
+    def in_vain(*args):
+        tried.append(n_steps)
+
+    monkeypatch.setattr(spectral, "newton_point", in_vain)
+    for step in itertools.islice(spectral_newton(problem, np.ones(D), tol=0.0), 100):
+        n_steps += 1
+        assert not step.finished
+    assert np.diff(tried).tolist() == [2, 4, 8, 16, 32, 32]
 
 
 @pytest.mark.parametrize("name", CONVEX)

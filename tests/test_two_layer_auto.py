@@ -188,7 +188,12 @@ def test_an_interruption_of_the_paths_keeps_the_network_without_decay(monkeypatc
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(two_layer_path, what, interrupted)
+    def interrupted_later(*args):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        yield from real(*args)
+
+    monkeypatch.setattr(two_layer_path, what, interrupted if what == "random_units" else interrupted_later)
     options = {"assumed": lambda: True, "free_size": False, "max_iter": 50}
     choice = two_layer_path.chosen(net, descent, np.random.RandomState(0), **options)
     assert choice.descent.stop_reason == INTERRUPTED
@@ -348,6 +353,59 @@ def test_of_uncorrelated_columns_of_one_variance_it_is_enough_to_know_the_sum_of
         told += [predictive_deviations(fitted, store(fresh), *parts) for store in (np.asarray, sparse.csr_array)]
     for other in told[1:]:
         np.testing.assert_allclose(other, told[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_the_predictive_variance_is_that_of_the_kronecker_matrices_by_hand(alpha, fit_intercept):
+    """In standardised columns, row by row, with inverses of whole matrices; y in units of its root mean square."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 3)) * [1, 2, 3] + fit_intercept
+    y = np.maximum(X @ rng.standard_normal((3, 2)), 0) @ rng.standard_normal((2, 2)) + rng.standard_normal((60, 2))
+    y -= y.mean(axis=0) * fit_intercept
+    y /= np.sqrt(np.mean(np.sum(y**2, axis=1)))
+    rows = Rows(X, y)
+    coordinates = whitening(rows, centered=fit_intercept)
+    options = {"fit_intercept": fit_intercept, "alpha": alpha, "center": np.zeros(2), "output_rank": 2}
+    net = TwoLayer(rows, relu, coordinates, 2, target_scale=1.0, **options)
+    W, b = rng.standard_normal((2, 3)), 0.3 * rng.standard_normal(2) * fit_intercept
+    theta = net.parameters(W, b)
+    U, c = net.output(theta)
+    Z, n = X @ W.T + b, len(X)
+    a, on = np.maximum(Z, 0), (Z > 0).astype(float)
+    degrees = net.n_weights / 2
+    if alpha:
+        variances = two_layer_path.standardised_variances(coordinates)
+        degrees = two_layer_path.SHARED * two_layer_path.degrees_of_freedom(net, theta, variances)
+    residual = a @ U.T + c - y
+    noise = residual.T @ residual / n / (1 - degrees / n)
+    awake = np.diag(on.T @ on) / n
+    A = (U.T @ U) * (on.T @ on / n)
+    shared = np.sum(np.diag(U.T @ noise @ U) * awake) / np.sum(np.sum(U**2, axis=0) * awake) / n
+    mean, unit_mean = X.mean(axis=0) * fit_intercept, a.mean(axis=0) * fit_intercept
+    scale = X.std(axis=0)
+    C = ((X - mean) / scale).T @ ((X - mean) / scale) / n
+    of_hidden = shared * np.linalg.inv(np.kron(A, C) + alpha * np.eye(6))
+    of_biases = shared * np.linalg.inv(A) * fit_intercept
+    of_units = np.linalg.inv((a - unit_mean).T @ (a - unit_mean) / n + alpha * np.eye(2)) / n
+    expected = np.empty((n, 2))
+    for i in range(n):
+        for o in range(2):
+            slopes = U[o] * on[i]
+            moved = np.kron(slopes, (X[i] - mean) / scale)
+            of_output = fit_intercept / n + (a[i] - unit_mean) @ of_units @ (a[i] - unit_mean)
+            expected[i, o] = noise[o, o] * (1 + of_output) + moved @ of_hidden @ moved + slopes @ of_biases @ slopes
+    fitted, size = predictive_distribution(net, theta, coordinates), np.linalg.norm(W, axis=1)
+    np.testing.assert_allclose(predictive_deviations(fitted, X, a / size, on, U * size) ** 2, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e300])
+def test_deviations_of_rows_whose_squares_overflow_are_the_largest_number(size):
+    X, y = rough()
+    net = network(X, y, 2)
+    fitted = predictive_distribution(net, two_layer_path.random_units(net, np.random.RandomState(0)), net.whitening)
+    found = predictive_deviations(fitted, size * X[:3], np.full((3, 2), size), np.ones((3, 2)), np.ones((2, 2)))
+    np.testing.assert_allclose(found, np.finfo(float).max ** 0.5)
 
 
 def test_an_exact_fit_has_no_deviations():

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from skrelu.activations import Activation, relu, softplus, squared_relu
 from skrelu.networks import two_layer_curvature
+from skrelu.networks.given_output import GivenOutput
 from skrelu.networks.two_layer import DEAD_EPS, PARALLEL_TOL, RANK_EPS, RIDGE, TwoLayer
 from skrelu.networks.units import pseudo_inverse, rectified, regular_inverse, unit_values
 from skrelu.rows import Rows
@@ -435,6 +436,15 @@ def test_float32_is_float64_to_its_accuracy(kind, storage):
         np.testing.assert_allclose(a, b, atol=2e-4 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_targets_have_the_dtype_of_the_data(dtype):
+    X, y, weight = table(13, dtype=dtype)
+    net = network_of(X, y, weight, weighting=np.eye(3)[:, :2])
+    targets = net.targets(y)
+    assert targets.dtype == dtype
+    np.testing.assert_array_equal(targets, net.variant(weighting=None).targets(y)[:2])
+
+
 def test_the_lowest_objective_is_that_of_a_residual_of_a_hundred_eps():
     X, y, weight = table(0)
     net = network_of(X, y, weight)
@@ -793,6 +803,36 @@ def test_products_with_the_hessian_take_one_pass_once_its_sums_are_worth_it(
             two_passes(point(net, 1 + seed)), expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max()
         )
     assert counted.passes - before == 2 * len(found)
+
+
+@pytest.mark.parametrize(("room", "passes"), [(0, 1), (-1, 2)])
+def test_sums_are_taken_if_they_are_no_more_numbers_than_there_may_be(monkeypatch, room, passes):
+    """Of k units, m outputs and d columns: for each unit, of k + m + 1 products with d columns and the constant."""
+    net, counted = counted_network()
+    k, m, d = 3, 3, 4
+    monkeypatch.setattr(two_layer_curvature, "MAX_ENTRIES", k * (k + m + 1) * (d + 1) + room)
+    product = net.curvature_product(point(net))
+    for seed in range(5):
+        before = counted.passes
+        product(point(net, seed))
+    assert counted.passes - before == passes
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_given_output_layer_is_that_of_the_users_units(fit_intercept, activation):
+    X, y, weight = table(33)
+    rng = np.random.default_rng(33)
+    net = network_of(X, y, weight, (fit_intercept, 0.0), ACTIVATIONS[activation])
+    U, c = rng.standard_normal((3, 3)), rng.standard_normal(3) * fit_intercept
+    given, theta, p = GivenOutput(net, U, c), point(net), weight / weight.sum()
+    values, t = features(net, X, theta), net.target_scale
+    residual = values @ U.T + c - y
+    np.testing.assert_allclose(given.residual_covariance(theta) * t * t, (residual.T * p) @ residual, rtol=1e-10)
+    spread = np.sqrt(p @ (values - (p @ values) * fit_intercept) ** 2)
+    np.testing.assert_allclose(given.contributions(theta) * t, np.linalg.norm(U, axis=0) * spread, rtol=1e-9)
+    for told, expected in zip(given.output(theta), (U, c), strict=True):
+        np.testing.assert_array_equal(told, expected)
 
 
 def test_the_output_layer_of_the_latest_weights_takes_no_pass():

@@ -29,7 +29,7 @@ def refined(network, theta, rng, *, max_iter, rival=np.inf, watch=None, verbose=
     options = {"max_iter": max_iter, "watch": watch, "verbose": verbose}
     if network.activation.odd_slope is None:
         return network, Descent(theta).followed_by(until_stalled(rival), network, **options)
-    free = network.variant(free_output=True, alpha=0.0)
+    free = network.variant(free_output=True)
     start = free.relaxed_parameters(_balanced(free, *_units(network, theta)))
     return _from_relaxed(network, Descent(start), rng, rival, options)
 
