@@ -599,7 +599,7 @@ def test_a_callback_that_stops_the_default_solver_is_honoured(stop_at):
     """No task is begun after the one at whose end the callback asked to stop, and the fit says so."""
     X, y, _ = planted(n=400, noise=0.02)
     hooks = Hooks(stop_at=stop_at)
-    model = clone(MODELS["auto"]).set_params(max_iter=100).set_callbacks(hooks)
+    model = clone(MODELS["auto"]).set_params(max_iter=100, n_init=10).set_callbacks(hooks)
     with pytest.warns(ConvergenceWarning, match="stopped by a callback"):
         model.fit(X, y)
     assert len(hooks.seen) == stop_at + 1  # the end of the fit itself is told, too
