@@ -210,7 +210,7 @@ def halves_in_every_step(name, seed):
 @pytest.mark.parametrize("name", PLANTS)
 @pytest.mark.parametrize(("n_seeds", "failure"), [(3, 0.03), pytest.param(100, 1e-6, marks=pytest.mark.slow)])
 def test_the_error_halves_in_every_step_in_every_set(name, n_seeds, failure, least_successes):
-    """"With high probability" is 0.99 here: of three seeds all; of a hundred 92, a share of 0.83 is seen with 0.99."""
+    """High probability is 0.99 here: of three seeds all; of a hundred 92, a share of 0.83 is seen with 0.99."""
     halved = [halves_in_every_step(name, seed) for seed in range(n_seeds)]
     assert sum(halved) >= least_successes(n_seeds, 0.99, failure)
 

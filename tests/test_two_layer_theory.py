@@ -89,7 +89,7 @@ def test_both_layers_are_recovered_exactly_for_every_seed(size, chosen):
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "n_seeds", "claim"), [((6, 2, 3, 400), 500, 0.999), ((10, 4, 5, 200), 200, 0.99)])
 def test_both_layers_are_recovered_exactly_over_many_seeds(size, n_seeds, claim, least_successes):
-    """"With high probability" as claimed: a false alarm has probability 1e-6, shares of 0.97 and 0.89 are seen.
+    """High probability as claimed: a false alarm has probability 1e-6, shares of 0.97 and 0.89 are seen.
 
     A residual of zero certifies itself, and nothing else does: in no seed is `exact_` wrong.
     """
