@@ -442,3 +442,16 @@ def test_a_linear_function_in_place_of_a_pair_of_opposite_units_is_not_certified
     X, y, teacher = planted(403238, 1, 2, 3, 8, coef=V, output_coef=U, bias=0.0)
     model = fit(2, 403238, X, y, n_init=3)
     assert not model.exact_ or error(teacher, model) < 1e-6
+
+
+def test_a_weight_that_only_a_row_on_a_kink_would_tell_is_not_determined():
+    """One column of rare ones is never seen by the unit: its weight is bounded, and descent ends at the bound."""
+    rng = np.random.default_rng(37)
+    V, U = rng.standard_normal((2, 6)), rng.standard_normal((3, 2))
+    X = (rng.random((200, 6)) < 0.1) * 1.0
+    assert not np.any(X[X @ V[1] > 0, 0])
+    model = fit(2, 37, X, np.maximum(X @ V.T, 0) @ U.T, fit_intercept=False, alpha=0)
+    assert model.residual_ < 1e-12
+    assert recovery_error(V, model.hidden_coef_, scale_invariant=True) > 0.1
+    assert not model.exact_
+    assert "do not determine all weights" in model.stop_reason_
