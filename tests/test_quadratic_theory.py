@@ -373,6 +373,7 @@ def test_one_and_a_half_rows_a_weight_over_twenty_seeds(d, k, output_weights):
 @pytest.mark.parametrize("d", [50, 100])
 @pytest.mark.parametrize("output_weights", ["signed", "positive"])
 def test_phase_retrieval_over_twenty_seeds(d, output_weights):
+    """16 of 20 from 2 d rows: a false alarm has probability 1e-6 where 0.99 are exact; 0.52 is seen with 0.99."""
     assert success(range(20), d, 1, 3 * d, output_weights) == 1
     assert success(range(20), d, 1, 2 * d, output_weights) >= 0.8
 
@@ -525,14 +526,17 @@ def test_a_thousand_columns():
     assert success(range(1), 1000, 10, 30_000) == 1
 
 
-def test_first_start_recovers_most_phases_from_few_rows():
-    """Short steps from a start without a linear part stay in its basin: full ones left it in 12 of these 20 fits."""
+def test_first_start_recovers_most_phases_from_few_rows(least_successes):
+    """Short steps from a start without a linear part stay in its basin: full ones leave it in 0.6 of the fits.
+
+    A share of 0.8 is claimed: a false alarm has probability 1e-6, 0.38 is seen with 0.99.
+    """
     solved = 0
-    for seed in range(20):
+    for seed in range(60):
         X, y, teacher = make_quadratic(150, 50, 1, output_weights="positive", return_teacher=True, random_state=seed)
         model = QuadraticNet(1, alpha=0.0, n_init=1, random_state=0, **PURE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             M = model.fit(X, y).matrix_
         solved += np.linalg.norm(M - teacher.matrix_) < 1e-6 * np.linalg.norm(teacher.matrix_)
-    assert solved >= 16
+    assert solved >= least_successes(60, 0.8)
