@@ -90,7 +90,7 @@ def test_gaussians_of_any_mean_and_covariance():
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("output_weights", ["signed", "positive"])
 def test_three_rows_a_weight_over_more_seeds(output_weights, fit_intercept):
-    """n = 3 k d: at least nine in ten. A false alarm has probability 1e-6 where 0.9999 are exact; 0.64, 0.5 are seen."""
+    """n = 3 k d: at least nine in ten. A false alarm has probability 1e-6 at 0.9999; 0.64 and 0.5 are seen."""
     options = {"output_weights": output_weights, "fit_intercept": fit_intercept}
     assert np.mean(errors_of(range(20), 20, 5, 300, **options) < EXACT) >= 0.9
     assert np.mean(errors_of(range(10), 50, 10, 1500, **options) < EXACT) >= 0.9
