@@ -257,16 +257,16 @@ def off_kinks(network, theta):
     sizes = np.linalg.norm(theta.reshape(network.shape), axis=1)[:, None]
     least = (KINK_EPS * float(np.finfo(network.rows.dtype).eps) * sizes).astype(network.rows.dtype)
 
-    def off(X, y, W, b, least):
-        return np.all(np.abs(products(X, W) + b) > least, axis=0).astype(np.float64)
+    def kinks(X, y, W, b, least):
+        return np.sum(np.where(np.abs(products(X, W) + b) > least, 0.0, 1.0), axis=0)
 
-    factors = network.rows.each(off, *network.stacked(theta), least)
-    if np.all(factors):
+    off = network.rows.each(kinks, *network.stacked(theta), least) == 0
+    if np.all(off):
         return network
-    if not np.any(factors):
+    if not np.any(off):
         return None
     clear = copy(network)
-    clear.rows = network.rows.reweighted(factors)
+    clear.rows = network.rows.reweighted(off.astype(np.float64))
     return clear.variant()
 
 
