@@ -93,7 +93,8 @@ class TwoLayerReLURecovery(TwoLayerFit):
         there is none.
     exact_ : bool
         Whether `residual_` is zero to rounding (at most 1000 eps) and the rows determine the weights: more equations
-        than weights, full rank, no unit that vanishes, is parallel or opposite to another, or active on too few rows.
+        than weights, full rank without the rows on a kink, no unit that vanishes, is parallel or opposite to another,
+        or active on too few rows.
     residual_ : float
         Root mean square of the residual, relative to that of y about its mean (without intercept: about zero).
     outlier_mask_ : ndarray of shape (n_samples,) of bool

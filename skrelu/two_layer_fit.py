@@ -209,8 +209,10 @@ class TwoLayerFit(NetworkRegressor):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         undetermined, exact = network.undetermined(theta), self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps)
         coordinates = whitening(rows, centered=self.fit_intercept) if self._is_gd else network.whitening
-        if exact and not undetermined and not two_layer.determined(network, theta):
-            undetermined = "" if determines(network, theta, coordinates) else "the rows do not determine all weights"
+        if exact and not undetermined:
+            clear = two_layer.off_kinks(network, theta)
+            if clear is None or not (two_layer.determined(clear, theta) or determines(clear, theta, coordinates)):
+                undetermined = "the rows do not determine all weights"
         errors = np.zeros_like(self.hidden_coef_), np.zeros_like(self.output_coef_)
         errors = errors if exact else standard_errors(network, theta, coordinates)
         self.hidden_coef_std_, self.output_coef_std_ = (part.astype(rows.dtype) for part in errors)

@@ -61,17 +61,19 @@ def is_straight(curve):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The fit did not converge")  # it counts as it is
 @pytest.mark.parametrize("activation", ["softplus", "tanh"])
 def test_gradient_descent_comes_to_loss_zero_over_many_seeds(activation, least_successes):
     """A share of 0.95 is claimed: a false alarm has probability 1e-6, a share of 0.53 is seen with 0.99."""
     succeeded = 0
     for seed in range(40):
-        model, _ = descent_near_the_planted_weights(activation, seed, d=20, k=4, tol=1e-14)
+        model, _ = descent_near_the_planted_weights(activation, seed, d=20, k=4, tol=1e-13)
         succeeded += model.loss_ <= 1e-20 and is_straight(model.loss_curve_)
     assert succeeded >= least_successes(40, 0.95)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The fit did not converge")  # it counts as it is
 def test_squared_relus_come_to_the_planted_weights_over_many_seeds(least_successes):
     """A share of 0.95 is claimed: a false alarm has probability 1e-6, a share of 0.71 is seen with 0.99."""
     succeeded = 0
@@ -80,7 +82,7 @@ def test_squared_relus_come_to_the_planted_weights_over_many_seeds(least_success
             2000, 10, 2, activation="squared_relu", output_weights="positive", return_teacher=True, random_state=seed
         )
         options = {"activation": "squared_relu", "output_weights": "positive", "fit_intercept": False}
-        descent = {"solver": "gd", "step_size": 1.0, "max_iter": 1500, "tol": 1e-13}
+        descent = {"solver": "gd", "step_size": 1.0, "max_iter": 4000, "tol": 1e-13}
         model = OneHiddenLayerNet(2, random_state=seed, **options, **descent).fit(X, y)
         recovered = recovery_error(teacher.hidden_coef_, model.hidden_coef_) < 1e-10
         succeeded += recovered and is_straight(model.loss_curve_)

@@ -90,7 +90,7 @@ def test_gaussians_of_any_mean_and_covariance():
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("output_weights", ["signed", "positive"])
 def test_three_rows_a_weight_over_more_seeds(output_weights, fit_intercept):
-    """n = 3 k d: at least nine in ten."""
+    """n = 3 k d: at least nine in ten. A false alarm has probability 1e-6 at 0.9999; 0.64 and 0.5 are seen."""
     options = {"output_weights": output_weights, "fit_intercept": fit_intercept}
     assert np.mean(errors_of(range(20), 20, 5, 300, **options) < EXACT) >= 0.9
     assert np.mean(errors_of(range(10), 50, 10, 1500, **options) < EXACT) >= 0.9
@@ -99,6 +99,7 @@ def test_three_rows_a_weight_over_more_seeds(output_weights, fit_intercept):
 @pytest.mark.slow
 @pytest.mark.parametrize("output_weights", ["signed", "positive"])
 def test_two_and_four_rows_a_weight_over_more_seeds(output_weights):
+    """Of two rows a weight half: a false alarm has probability 1e-6 where 0.96 are exact; 0.15 is seen with 0.99."""
     assert np.mean(errors_of(range(10), 50, 5, 500, output_weights=output_weights) < EXACT) >= 0.5
     assert np.all(errors_of(range(10), 50, 5, 1000, output_weights=output_weights) < EXACT)
     assert np.all(errors_of(range(5), 50, 10, 5000, output_weights=output_weights) < EXACT)
@@ -189,8 +190,9 @@ def test_gradient_descent_converges_linearly_to_the_planted_weights(seed):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The fit did not converge")  # it counts as it is
 def test_gradient_descent_comes_to_the_planted_weights_over_many_seeds(least_successes):
-    """"With high probability" is 0.95 here: a false alarm has probability 1e-6, a share of 0.71 is seen with 0.99.
+    """High probability is 0.95 here: a false alarm has probability 1e-6, a share of 0.71 is seen with 0.99.
 
     Linear: the log loss is less than a decade off a falling straight line over a dozen of them.
     """

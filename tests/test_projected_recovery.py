@@ -59,10 +59,11 @@ def test_exact_recovery_of_sparse_weights(n, constraint_of, share):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n", "constraint_of", "share"), [(200, l0_of, 1.0), (175, l0_of, 0.85), (300, l1_of, 1.0), (250, l1_of, 0.8)]
+    ("n", "constraint_of", "claim"), [(200, l0_of, 1.0), (175, l0_of, 0.97), (300, l1_of, 1.0), (250, l1_of, 0.95)]
 )
-def test_exact_recovery_of_sparse_weights_over_many_seeds(n, constraint_of, share):
-    assert n_exact(range(10, 110), n, constraint_of) >= share * 100
+def test_exact_recovery_of_sparse_weights_over_many_seeds(n, constraint_of, claim, least_successes):
+    """Claims above the targets 0.85 and 0.8, so that the counts, 86 and 82, are not below them; 0.76, 0.71 are seen."""
+    assert n_exact(range(10, 110), n, constraint_of) >= least_successes(100, claim)
 
 
 @pytest.mark.parametrize(("d", "seeds"), [(50, range(20)), (500, range(2))])
@@ -181,6 +182,7 @@ def test_every_set_recovers_its_structure_at_twice_the_phase_transition(name, fi
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("name", PLANTS)
 def test_every_set_recovers_its_structure_over_many_seeds(name, fit_intercept):
+    """38 of 40: a false alarm has probability 1e-6 where 0.9996 are recovered; 0.81 is seen with 0.99."""
     errors = [recovery_error_at_twice_the_transition(name, seed, fit_intercept) for seed in range(2, 42)]
     assert np.mean(np.array(errors) < 1e-10) >= 0.95
 
@@ -210,7 +212,7 @@ def halves_in_every_step(name, seed):
 @pytest.mark.parametrize("name", PLANTS)
 @pytest.mark.parametrize(("n_seeds", "failure"), [(3, 0.03), pytest.param(100, 1e-6, marks=pytest.mark.slow)])
 def test_the_error_halves_in_every_step_in_every_set(name, n_seeds, failure, least_successes):
-    """"With high probability" is 0.99 here: of three seeds all; of a hundred 92, a share of 0.83 is seen with 0.99."""
+    """High probability is 0.99 here: of three seeds all; of a hundred 92, a share of 0.83 is seen with 0.99."""
     halved = [halves_in_every_step(name, seed) for seed in range(n_seeds)]
     assert sum(halved) >= least_successes(n_seeds, 0.99, failure)
 

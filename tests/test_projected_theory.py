@@ -211,7 +211,7 @@ def test_the_error_halves_in_every_step_at_2000_rows(seed):
 
 @pytest.mark.slow
 def test_the_error_halves_in_every_step_over_many_seeds(least_successes):
-    """"With high probability" is 0.99 here: a false alarm has probability 1e-6, a share of 0.83 is seen with 0.99."""
+    """High probability is 0.99 here: a false alarm has probability 1e-6, a share of 0.83 is seen with 0.99."""
     halved = 0
     for seed in range(100):
         errors, _, _ = recorded_errors(seed, 2000, max_iter=30)

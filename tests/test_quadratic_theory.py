@@ -281,26 +281,22 @@ def test_the_gap_bounds_what_can_be_gained(output_weights):
 
 
 @pytest.mark.parametrize("n_seeds", [3, pytest.param(100, marks=pytest.mark.slow)])
-def test_what_is_certified_is_the_optimum_and_what_is_not_is_none(n_seeds):
-    """The certificate has no probability: of all fits, of few units or stopped early or whole, no exception at all."""
+def test_nothing_but_the_optimum_is_certified(n_seeds):
+    """Fits of few units, stopped early, and whole. The certificate has no probability: there is no exception."""
     for seed in range(n_seeds):
         rng = np.random.default_rng(seed)
         n, d = rng.integers(12, 60), rng.integers(2, 4)
         X, y = rng.standard_t(3, (n, d)), rng.standard_normal(n)
         optimum = best_loss(X, y)
         fits = [{"n_hidden": k} for k in range(1, d + 1)]
-        fits += [{"init": "random", "step_size": 1.0, "tol": 0, "max_iter": m} for m in (1, 30, 3000)]
+        fits += [{"init": "random", "step_size": 1.0, "tol": 0, "max_iter": m} for m in (1, 30, 300)]
         for options in [*fits, {}]:
             model = QuadraticNet(alpha=0, random_state=seed, **options)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(X, y)
-            if model.certified_:
-                assert model.loss_ <= optimum * (1 + 1e-9), (seed, options)
-            elif options:
-                assert model.loss_ > optimum * (1 + 1e-14), (seed, options)
-            else:
-                pytest.fail(f"the optimum of seed {seed} is not certified")
+            assert not model.certified_ or model.loss_ <= optimum * (1 + 1e-9), (seed, options)
+        assert model.certified_, seed
 
 
 def test_one_unit_in_three_columns_is_not_certified_and_three_are():
@@ -377,6 +373,7 @@ def test_one_and_a_half_rows_a_weight_over_twenty_seeds(d, k, output_weights):
 @pytest.mark.parametrize("d", [50, 100])
 @pytest.mark.parametrize("output_weights", ["signed", "positive"])
 def test_phase_retrieval_over_twenty_seeds(d, output_weights):
+    """16 of 20 from 2 d rows: a false alarm has probability 1e-6 where 0.99 are exact; 0.52 is seen with 0.99."""
     assert success(range(20), d, 1, 3 * d, output_weights) == 1
     assert success(range(20), d, 1, 2 * d, output_weights) >= 0.8
 
@@ -433,6 +430,7 @@ def test_descent_of_positive_units_from_the_spectral_start_converges_linearly(se
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The fit did not converge")  # it counts as it is
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("init", ["random", "spectral"])
 def test_descent_of_positive_units_comes_to_the_planted_matrix_over_many_seeds(init, k, least_successes):
@@ -528,14 +526,17 @@ def test_a_thousand_columns():
     assert success(range(1), 1000, 10, 30_000) == 1
 
 
-def test_first_start_recovers_most_phases_from_few_rows():
-    """Short steps from a start without a linear part stay in its basin: full ones left it in 12 of these 20 fits."""
+def test_first_start_recovers_most_phases_from_few_rows(least_successes):
+    """Short steps from a start without a linear part stay in its basin: full ones leave it in 0.6 of the fits.
+
+    A share of 0.8 is claimed: a false alarm has probability 1e-6, 0.38 is seen with 0.99.
+    """
     solved = 0
-    for seed in range(20):
+    for seed in range(60):
         X, y, teacher = make_quadratic(150, 50, 1, output_weights="positive", return_teacher=True, random_state=seed)
         model = QuadraticNet(1, alpha=0.0, n_init=1, random_state=0, **PURE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             M = model.fit(X, y).matrix_
         solved += np.linalg.norm(M - teacher.matrix_) < 1e-6 * np.linalg.norm(teacher.matrix_)
-    assert solved >= 16
+    assert solved >= least_successes(60, 0.8)

@@ -1,5 +1,6 @@
 """The default solver of two layers: exact steps, descent with the output layer eliminated, wide starts, sizes."""
 
+from copy import copy
 from dataclasses import replace
 from math import ceil
 
@@ -30,6 +31,7 @@ LAST_STEPS = 20  # then, at most, of Newton steps
 DEPENDENT = 1e-8  # of the variances of units: what those that depend on others are given when units are dropped
 MERGED = (0.95, 0.8)  # cosines from which units are nearly parallel
 IN_RANGE = 1e-5  # relative distance from the range of the Hessian that counts as none
+KINK_EPS = 1e3  # a unit of at most so many eps of its root mean square is zero to rounding
 SPAN_EPS = 1e3  # vectors whose cosines have a reciprocal condition number of at most so many eps count as dependent
 MAX_INPUTS = 300  # of a unit: with more, conjugate gradients cost less than second moments of the inputs
 SIZE_MARGIN = 1.0  # by which a size must lower the criterion to be preferred
@@ -248,6 +250,24 @@ def _second_moments(X, y, s, network):
     """Return those of the outputs."""
     targets = network.targets(y).astype(np.float64)
     return ((targets * s) @ targets.T,)
+
+
+def off_kinks(network, theta):
+    """Return the network on the rows where no unit is zero to rounding, which would say whether it is on; or None."""
+    sizes = np.linalg.norm(theta.reshape(network.shape), axis=1)[:, None]
+    least = (KINK_EPS * float(np.finfo(network.rows.dtype).eps) * sizes).astype(network.rows.dtype)
+
+    def kinks(X, y, W, b, least):
+        return np.sum(np.where(np.abs(products(X, W) + b) > least, 0.0, 1.0), axis=0)
+
+    off = network.rows.each(kinks, *network.stacked(theta), least) == 0
+    if np.all(off):
+        return network
+    if not np.any(off):
+        return None
+    clear = copy(network)
+    clear.rows = network.rows.reweighted(off.astype(np.float64))
+    return clear.variant()
 
 
 def determined(network, theta):
