@@ -2,21 +2,21 @@
 
     python tests/mutation.py skrelu/constraints skrelu/whitening.py --sample 30 --seed 0
 
-draws 30 mutants of each file at random, tells for each whether the tests that execute the changed lines find it, and
-ends with a table and the changes that survived. Needs `pip install mutmut coverage`, and a system that forks.
+draws 30 mutants of each file at random, tells for each whether the tests that execute the changed lines fail, and ends
+with a table, and the changes that survived. Needs `pip install mutmut coverage`, and a system that forks.
 
-The mutants are those of mutmut, in functions and methods, and in the numbers of a module; not counted are texts of
-messages (strings with a space), docstrings, annotations, decorators and the arguments of len and isinstance. A mutant is
-compiled in a forked process, no file is written. The tests that guard a room are tried first, those of its users on what
-survives them; slow tests never.
+The mutants are those of mutmut, in functions and methods. Not counted are the texts of messages (strings with a space),
+docstrings, annotations, decorators, and the arguments of len and isinstance. The code of a mutant replaces that of the
+functions in a forked process: no file is written. The tests that guard a room are tried first, then those of its users;
+slow tests and scikit-learn's checks never.
 """
 
 import argparse
 import contextlib
 import difflib
-import importlib
-import json
+import gc
 import os
+import pickle
 import random
 import resource
 import signal
@@ -24,8 +24,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from importlib.machinery import SourceFileLoader
+from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 
 import coverage
 import hypothesis
@@ -36,14 +37,13 @@ from mutmut.mutation.file_mutation import deep_replace
 from mutmut.mutation.mutators import mutation_operators
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 60.0  # seconds of the tests of the users, the quickest ones first
-SILENT = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
+LONGEST = 60.0  # seconds of the tests of one mutant, the quickest first
 # The test files that guard a room, and those of its users.
 TESTS = {
     "rows": ("rows stored_blocks threads array_api dask", "whitening networks"),
     "activations": ("activations", "networks moments"),
     "constraints": ("constraints", "solvers projected_optimum"),
-    "whitening": ("whitening", "moments quadratic_network"),
+    "whitening": ("whitening output_moments", "moments quadratic_network"),
     "moments": ("moments", "tensors starts"),
     "output_moments": ("output_moments", "null_combinations starts"),
     "tensors": ("tensors", "starts one_hidden_layer_theory"),
@@ -62,68 +62,73 @@ TESTS = {
 }
 
 
-class Mutants(cst.CSTVisitor):
-    """The mutations of a module: pairs of nodes, and the lines that must be executed to notice."""
+@dataclass
+class Mutant:
+    """A changed source; `lines` are those of which a test must execute one to notice."""
+
+    path: Path
+    code: str
+    diff: list
+    lines: range
+    result: str = "survived"
+
+
+class Mutations(cst.CSTVisitor):
+    """Finds the pairs of a node in a function and its mutation, and the lines."""
 
     METADATA_DEPENDENCIES = (PositionProvider,)
 
     def __init__(self):
         super().__init__()
-        self.found = []
-        self.functions = []
+        self.found, self.functions = [], []
 
     def on_visit(self, node):
-        if isinstance(node, SILENT):
-            return False
-        if isinstance(node, cst.Call) and getattr(node.func, "value", None) in ("len", "isinstance"):
+        counted = isinstance(node, cst.Call) and getattr(node.func, "value", None) in ("len", "isinstance")
+        if counted or isinstance(node, cst.Annotation | cst.Decorator):
             return False
         if isinstance(node, cst.FunctionDef):
             self.functions.append(node)
-        message = isinstance(node, cst.SimpleString) and " " in node.value
-        if not message and (self.functions or isinstance(node, cst.BaseNumber)):
-            where = self.get_metadata(PositionProvider, node)
-            body = self.get_metadata(PositionProvider, self.functions[-1].body) if self.functions else None
-            executed = [body if body and where.start.line < body.start.line else where]
-            lines = [line for span in executed for line in range(span.start.line, span.end.line + 1)]
-            for kind, operator in mutation_operators:
-                if isinstance(node, kind):
-                    self.found += [(node, mutated, lines if self.functions else []) for mutated in operator(node)]
+        if self.functions and not (isinstance(node, cst.SimpleString) and " " in node.value):
+            where, body = (self.get_metadata(PositionProvider, part) for part in (node, self.functions[-1].body))
+            if where.start.line < body.start.line:  # a default
+                where = body
+            lines = range(where.start.line, where.end.line + 1)
+            operators = [operator for kind, operator in mutation_operators if isinstance(node, kind)]
+            self.found += [(node, mutated, lines) for operator in operators for mutated in operator(node)]
         return True
 
-    def on_leave(self, original_node):
-        if self.functions and original_node is self.functions[-1]:
+    def on_leave(self, node):
+        if self.functions and node is self.functions[-1]:
             self.functions.pop()
 
 
-class Recorder:
-    """Which lines of the package does each test execute, and for how long does it run?"""
-
-    def __init__(self):
-        self.coverage = coverage.Coverage(data_file=None, include=[f"{ROOT}/skrelu/*"])
-        self.seconds, self.failed = {}, []
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item):
-        self.coverage.switch_context(item.nodeid)
-        start = time.process_time()
-        result = yield
-        self.seconds[item.nodeid] = time.process_time() - start
-        return result
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed:
-            self.failed.append(report.nodeid)
+def mutants(path, number, seed):
+    """Return how many mutants a file has, and so many of them drawn at random."""
+    source = path.read_text()
+    wrapper, mutations = MetadataWrapper(cst.parse_module(source)), Mutations()
+    wrapper.visit(mutations)
+    drawn = []
+    for node, mutated, lines in random.Random(seed).sample(mutations.found, min(number, len(mutations.found))):
+        code = deep_replace(wrapper.module, node, mutated).code
+        drawn.append(Mutant(path, code, [*difflib.unified_diff(source.split("\n"), code.split("\n"), n=0)][2:], lines))
+    return len(mutations.found), drawn
 
 
-class Chosen:
-    """Runs these tests only, in this order."""
-
-    def __init__(self, names):
-        self.names = names
-
-    def pytest_collection_modifyitems(self, items):
-        found = {item.nodeid: item for item in items}
-        items[:] = [found[name] for name in self.names if name in found]
+def replaced(mutant):
+    """Replace the functions of a module by those of its mutant, wherever they are known."""
+    module = {"__name__": ".".join(mutant.path.relative_to(ROOT).with_suffix("").parts)}
+    module["__package__"] = module["__name__"].removesuffix(".__init__").rpartition(".")[0]
+    if mutant.path.name == "__init__.py":
+        module["__package__"] = module["__name__"] = module["__name__"].removesuffix(".__init__")
+    exec(compile(mutant.code, mutant.path, "exec"), module)
+    functions = [
+        f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename == str(mutant.path)
+    ]
+    new = {f.__code__.co_qualname: f for f in functions if f.__globals__ is module}
+    for f in functions:
+        if f.__globals__ is not module and f.__code__.co_qualname in new:
+            g = new[f.__code__.co_qualname]
+            f.__code__, f.__defaults__, f.__kwdefaults__ = g.__code__, g.__defaults__, g.__kwdefaults__
 
 
 def in_a_fork(run, seconds):
@@ -136,7 +141,7 @@ def in_a_fork(run, seconds):
             signal.alarm(10 * int(seconds) + 10)  # for a mutant that waits for ever
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(1, 2)
-            os._exit(int(run()))
+            os._exit(run())
         finally:
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -145,58 +150,58 @@ def in_a_fork(run, seconds):
     return status
 
 
-def pytest_main(files, plugin, *options):
-    options = *options, "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"
-    return pytest.main([*options, *files], [plugin])
+class Judge:
+    """Runs the tests that pytest has collected on each mutant, in a fork, instead of once."""
+
+    def __init__(self, mutants):
+        self.mutants, self.failed = mutants, []
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        self.items = {item.nodeid: item for item in session.items}
+        with tempfile.NamedTemporaryFile() as file:
+            in_a_fork(lambda: Path(file.name).write_bytes(pickle.dumps(self.record())) * 0, 3600)
+            seconds, executed, failed = pickle.load(file)
+        print(f"{len(seconds)} tests, {sum(seconds.values()):.0f} s; of no use, as they fail: {failed}", flush=True)
+        for mutant in self.mutants:
+            at = executed.get(str(mutant.path), {})
+            tests = {test for line in mutant.lines for test in at.get(line, ())} & set(seconds) - set(failed)
+            total = 0.0
+            chosen = [test for test in sorted(tests, key=seconds.get) if (total := total + seconds[test]) < LONGEST]
+            status = in_a_fork(lambda: self.fails(mutant, chosen), 20 + 10 * total) if chosen else 0  # noqa: B023
+            mutant.result = "survived" if status == 0 else "timeout" if status < 0 else "killed"
+            print(f"{mutant.result:9}{mutant.path.relative_to(ROOT)} {'  '.join(mutant.diff)}", flush=True)
+        return True
+
+    def run(self, test):
+        self.items[test].ihook.pytest_runtest_protocol(item=self.items[test], nextitem=None)
+
+    def fails(self, mutant, tests):
+        replaced(mutant)
+        return int(any(self.run(test) or self.failed for test in tests))
+
+    def record(self):
+        """Seconds of each test, the tests that execute each line of each source, and the tests that fail."""
+        recorder, seconds = coverage.Coverage(data_file=None, include=[f"{ROOT}/skrelu/*"]), {}
+        recorder.start()
+        for test in self.items:
+            recorder.switch_context(test)
+            start = time.process_time()
+            self.run(test)
+            seconds[test] = time.process_time() - start
+        recorder.stop()
+        data = recorder.get_data()
+        return seconds, {path: data.contexts_by_lineno(path) for path in data.measured_files()}, self.failed
 
 
-def record(names):
-    """Seconds of each test of these files that passes, and the tests that execute each line of each source."""
+def judge(drawn, names):
     files = [str(ROOT / "tests" / f"test_{name}.py") for name in names.split()]
-
-    def run():
-        recorder = Recorder()
-        recorder.coverage.start()
-        pytest_main(files, recorder)
-        recorder.coverage.stop()
-        data = recorder.coverage.get_data()
-        lines = {source: data.contexts_by_lineno(source) for source in data.measured_files()}
-        modules = [name for name in sys.modules if not name.startswith(("skrelu", "tests", "test_", "conftest"))]
-        seconds = {test: t for test, t in recorder.seconds.items() if test not in recorder.failed}
-        Path(result.name).write_text(json.dumps((seconds, lines, modules, recorder.failed)))
-        return 0
-
-    with tempfile.NamedTemporaryFile() as result:
-        in_a_fork(run, 1800)
-        seconds, lines, modules, failed = json.load(result)
-    for module in modules:  # once, for all the forks that follow
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
-    print(f"  {len(seconds)} tests of {names}, {sum(seconds.values()):.0f} s; failed: {failed}", flush=True)
-    return seconds, lines
-
-
-def outcome(path, code, lines, seconds, executed, longest):
-    """`killed`, `timeout` or `survived`, of the tests that execute these lines (all of them for none)."""
-    by_line = executed.get(str(path), {})
-    tests = {test for line in lines for test in by_line.get(str(line), ())} if lines else set(seconds)
-    chosen, total = [], 0.0
-    for test in sorted(tests & set(seconds), key=seconds.get):
-        total += seconds[test]
-        if total <= longest:
-            chosen.append(test)
-    files = sorted({str(ROOT / test.split("::")[0]) for test in chosen})
-    original = SourceFileLoader.get_code
-
-    def get_code(self, name):
-        return compile(code, self.path, "exec") if self.path == str(path) else original(self, name)
-
-    def run():
-        SourceFileLoader.get_code = get_code
-        return pytest_main(files, Chosen(chosen), "-x")
-
-    status = in_a_fork(run, 20 + 10 * min(total, longest)) if chosen else 0
-    return "survived" if status == 0 else "timeout" if status < 0 else "killed"
+    options = ["-s", "-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    pytest.main([*options, "-k", "not scikit_learn", *files], [Judge(drawn)])
 
 
 def main():
@@ -206,40 +211,37 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     args = parser.parse_args()
     os.environ |= {"SCIPY_ARRAY_API": "1", "OMP_NUM_THREADS": "1"}
+    paths = [file for path in args.sources for file in (sorted(path.resolve().rglob("*.py")) or [path.resolve()])]
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    quick = {"database": None, "deadline": None, "derandomize": True, "phases": list(hypothesis.Phase)[:3]}
-    hypothesis.settings.register_profile("mutation", **quick)
+    # Failing examples of a mutant are neither made small nor remembered.
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutation", database=None, deadline=None, derandomize=True, phases=phases)
     hypothesis.settings.load_profile("mutation")
-    recorded, table, survivors = {}, [], []
-    for path in [
-        file for source in args.sources for file in sorted(source.resolve().rglob("*.py")) or [source.resolve()]
-    ]:
-        room = TESTS[path.relative_to(ROOT).with_suffix("").parts[1]]
-        source = path.read_text()
-        wrapper, visitor = MetadataWrapper(cst.parse_module(source)), Mutants()
-        wrapper.visit(visitor)
-        mutants = visitor.found
-        drawn = random.Random(args.seed).sample(mutants, min(args.sample, len(mutants)))
-        counts = Counter()
-        for node, mutated, lines in drawn:
-            code = deep_replace(wrapper.module, node, mutated).code
-            diff = [line for line in difflib.unified_diff(source.split("\n"), code.split("\n"), n=0)][2:]
-            for names, longest in zip(room, (float("inf"), LONGEST), strict=True):
-                if names not in recorded:
-                    recorded[names] = record(names)
-                result = outcome(path, code, lines, *recorded[names], longest)
-                if result != "survived":
-                    break
-            counts[result] += 1
-            print(f"{result:9}{path.relative_to(ROOT)} " + "  ".join(diff), flush=True)
-            if result == "survived":
-                survivors.append("\n".join([str(path.relative_to(ROOT)), *diff]))
-        table.append((str(path.relative_to(ROOT)), len(mutants), len(drawn), counts))
-    print(f"\n{'file':44}{'mutants':>9}{'sampled':>9}{'killed':>9}{'timeout':>9}{'survived':>9}")
-    for name, number, sampled, counts in table:
-        print(f"{name:44}{number:9}{sampled:9}" + "".join(f"{counts[x]:9}" for x in ("killed", "timeout", "survived")))
-    print("\n" + "\n\n".join(survivors))
+    drawn = {path: mutants(path, args.sample, args.seed) for path in paths}
+    for room, (guards, users) in TESTS.items():
+        of_room = [
+            m
+            for path in paths
+            for m in drawn[path][1]
+            if path.relative_to(ROOT / "skrelu").parts[0].removesuffix(".py") == room
+        ]
+        for names in (guards, users):
+            left = [mutant for mutant in of_room if mutant.result == "survived"]
+            if left:
+                judge(left, names)
+    kinds = ("killed", "timeout", "survived")
+    print(f"\n{'file':40}{'mutants':>10}{'sampled':>10}" + "".join(f"{kind:>10}" for kind in kinds))
+    for path, (number, sample) in drawn.items():
+        counts = Counter(mutant.result for mutant in sample)
+        print(
+            f"{path.relative_to(ROOT)!s:40}{number:10}{len(sample):10}"
+            + "".join(f"{counts[kind]:10}" for kind in kinds)
+        )
+    for path, (_, sample) in drawn.items():
+        for mutant in sample:
+            if mutant.result == "survived":
+                print("", path.relative_to(ROOT), *mutant.diff, sep="\n")
 
 
 if __name__ == "__main__":
