@@ -23,7 +23,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -38,23 +37,24 @@ from mutmut.mutation.mutators import mutation_operators
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 60.0  # seconds of the tests of one mutant, the quickest first
+MANY = "hidden_layer_solvers quadratic_solvers two_layer_solvers"
 # The test files that guard a room, and those of its users.
 TESTS = {
     "rows": ("rows stored_blocks threads array_api dask", "whitening networks"),
     "activations": ("activations", "networks moments"),
-    "constraints": ("constraints", "solvers projected_optimum"),
+    "constraints": ("constraints", "solvers projected_bad_input"),
     "whitening": ("whitening output_moments", "moments quadratic_network"),
     "moments": ("moments", "tensors starts"),
     "output_moments": ("output_moments", "null_combinations starts"),
     "tensors": ("tensors", "starts one_hidden_layer_theory"),
     "joint_diagonalisation": ("output_moments", "starts two_layer_solvers"),
     "null_combinations": ("null_combinations", "two_layer_solvers"),
-    "starts": ("starts", "hidden_layer_solvers quadratic_solvers two_layer_solvers"),
+    "starts": ("starts", MANY),
     "networks": (
         "networks one_hidden_layer_network quadratic_network two_layer_network units",
-        "standard_errors solvers hidden_layer_solvers quadratic_solvers two_layer_solvers",
+        f"standard_errors solvers {MANY}",
     ),
-    "solvers": ("solvers hidden_layer_solvers quadratic_solvers two_layer_solvers two_layer_outliers", "automatic"),
+    "solvers": (f"solvers {MANY} two_layer_outliers", "automatic"),
     "certificates": ("certificates", "quadratic_network"),
     "standard_errors": ("standard_errors", "automatic"),
     "laplace": ("standard_errors", "automatic"),
@@ -71,6 +71,10 @@ class Mutant:
     diff: list
     lines: range
     result: str = "survived"
+
+    @property
+    def room(self):
+        return self.path.relative_to(ROOT / "skrelu").with_suffix("").parts[0]
 
 
 class Mutations(cst.CSTVisitor):
@@ -114,21 +118,15 @@ def mutants(path, number, seed):
     return len(mutations.found), drawn
 
 
-def replaced(mutant):
-    """Replace the functions of a module by those of its mutant, wherever they are known."""
-    module = {"__name__": ".".join(mutant.path.relative_to(ROOT).with_suffix("").parts)}
-    module["__package__"] = module["__name__"].removesuffix(".__init__").rpartition(".")[0]
-    if mutant.path.name == "__init__.py":
-        module["__package__"] = module["__name__"] = module["__name__"].removesuffix(".__init__")
+def replace_functions(mutant):
+    """Give the functions of a module the code and the defaults of its mutant, wherever they are known."""
+    module = {"__name__": "mutant"}
     exec(compile(mutant.code, mutant.path, "exec"), module)
-    functions = [
-        f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename == str(mutant.path)
-    ]
-    new = {f.__code__.co_qualname: f for f in functions if f.__globals__ is module}
-    for f in functions:
-        if f.__globals__ is not module and f.__code__.co_qualname in new:
-            g = new[f.__code__.co_qualname]
-            f.__code__, f.__defaults__, f.__kwdefaults__ = g.__code__, g.__defaults__, g.__kwdefaults__
+    every = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename == str(mutant.path)]
+    mutated = {f.__code__.co_qualname: f for f in every if f.__globals__ is module}
+    for f in every:
+        g = mutated.get(f.__code__.co_qualname, f)
+        f.__code__, f.__defaults__, f.__kwdefaults__ = g.__code__, g.__defaults__, g.__kwdefaults__
 
 
 def in_a_fork(run, seconds):
@@ -177,12 +175,12 @@ class Judge:
             print(f"{mutant.result:9}{mutant.path.relative_to(ROOT)} {'  '.join(mutant.diff)}", flush=True)
         return True
 
+    def fails(self, mutant, tests):
+        replace_functions(mutant)
+        return int(any(self.run(test) or self.failed for test in tests))
+
     def run(self, test):
         self.items[test].ihook.pytest_runtest_protocol(item=self.items[test], nextitem=None)
-
-    def fails(self, mutant, tests):
-        replaced(mutant)
-        return int(any(self.run(test) or self.failed for test in tests))
 
     def record(self):
         """Seconds of each test, the tests that execute each line of each source, and the tests that fail."""
@@ -196,12 +194,6 @@ class Judge:
         recorder.stop()
         data = recorder.get_data()
         return seconds, {path: data.contexts_by_lineno(path) for path in data.measured_files()}, self.failed
-
-
-def judge(drawn, names):
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in names.split()]
-    options = ["-s", "-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
-    pytest.main([*options, "-k", "not scikit_learn", *files], [Judge(drawn)])
 
 
 def main():
@@ -218,30 +210,22 @@ def main():
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     hypothesis.settings.register_profile("mutation", database=None, deadline=None, derandomize=True, phases=phases)
     hypothesis.settings.load_profile("mutation")
-    drawn = {path: mutants(path, args.sample, args.seed) for path in paths}
-    for room, (guards, users) in TESTS.items():
-        of_room = [
-            m
-            for path in paths
-            for m in drawn[path][1]
-            if path.relative_to(ROOT / "skrelu").parts[0].removesuffix(".py") == room
-        ]
-        for names in (guards, users):
-            left = [mutant for mutant in of_room if mutant.result == "survived"]
+    numbers, samples = zip(*(mutants(path, args.sample, args.seed) for path in paths), strict=True)
+    every = [mutant for sample in samples for mutant in sample]
+    options = ["-s", "-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    for room, stages in TESTS.items():
+        for names in stages:
+            files = [str(ROOT / "tests" / f"test_{name}.py") for name in names.split()]
+            left = [mutant for mutant in every if mutant.room == room and mutant.result == "survived"]
             if left:
-                judge(left, names)
-    kinds = ("killed", "timeout", "survived")
-    print(f"\n{'file':40}{'mutants':>10}{'sampled':>10}" + "".join(f"{kind:>10}" for kind in kinds))
-    for path, (number, sample) in drawn.items():
-        counts = Counter(mutant.result for mutant in sample)
-        print(
-            f"{path.relative_to(ROOT)!s:40}{number:10}{len(sample):10}"
-            + "".join(f"{counts[kind]:10}" for kind in kinds)
-        )
-    for path, (_, sample) in drawn.items():
-        for mutant in sample:
-            if mutant.result == "survived":
-                print("", path.relative_to(ROOT), *mutant.diff, sep="\n")
+                pytest.main([*options, "-k", "not scikit_learn", *files], [Judge(left)])
+    print(f"\n{'file':40}   mutants   sampled    killed   timeout  survived")
+    for path, number, sample in zip(paths, numbers, samples, strict=True):
+        counts = [sum(mutant.result == kind for mutant in sample) for kind in ("killed", "timeout", "survived")]
+        print(f"{path.relative_to(ROOT)!s:40}" + "".join(f"{count:10}" for count in (number, len(sample), *counts)))
+    for mutant in every:
+        if mutant.result == "survived":
+            print("", mutant.path.relative_to(ROOT), *mutant.diff, sep="\n")
 
 
 if __name__ == "__main__":

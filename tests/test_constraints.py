@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import cvxpy as cp
 import numpy as np
@@ -38,6 +39,7 @@ from skrelu.constraints import (
     TotalVariationBall,
 )
 from skrelu.constraints.base import Constraint
+from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 
 
 @dataclass(frozen=True)
@@ -832,3 +834,47 @@ def test_sizes_are_one_by_default():
         kind = type(case.constraint)
         if kind.size_parameter:
             assert kind(*shaped.get(kind, [])).size == 1
+
+
+# Sets that the estimators build around the user's.
+
+
+@every_set
+def test_a_free_intercept_has_the_sizes_and_the_atoms_of_its_set(name):
+    constraint, w = CASES[name].constraint, np.array([3.0, -1.0, 2.0, 0.5, -4.0, 1.0])
+    product, point = FreeIntercept(constraint), np.append(w, -70.0)
+    assert (product.convex, product.curved) == (constraint.convex, constraint.curved)
+    np.testing.assert_array_equal(product.project(point), np.append(constraint.project(w), -70.0))
+    if constraint.size_parameter:
+        assert (product.size, product.size_of(point)) == (constraint.size, constraint.size_of(w))
+        expected = np.append(constraint.resized(2).project(w), -70.0)
+        np.testing.assert_array_equal(product.resized(2).project(point), expected)
+    atoms = constraint.atoms(1)
+    assert (product.atoms(1) is None) == (atoms is None)
+    if atoms is not None:
+        np.testing.assert_array_equal(product.atoms(1).project(point), np.append(atoms.project(w), -70.0))
+
+
+def test_a_callable_projects_in_its_own_units():
+    at_least_one = CallableSet(lambda w: np.maximum(w, 1.0))
+    w = np.array([-3.0, 3.0, 12.0], dtype=np.float32)
+    np.testing.assert_array_equal(at_least_one.project(w), [1, 3, 12])
+    rescaled = at_least_one.rescaled(2.0).rescaled(3.0)
+    np.testing.assert_array_equal(rescaled.project(w), [6, 6, 12])
+    np.testing.assert_array_equal(at_least_one.rescaled(np.array([1.0, 4.0, 20.0])).project(w), [1, 4, 20])
+    assert rescaled.project(w).dtype == np.float32
+    assert rescaled.face(w) is None
+    # The weights of whole numbers are numbers, too.
+    assert CallableSet(lambda w: np.ones(3, dtype=int)).project(w).dtype == np.float32
+
+
+def test_a_parameter_names_the_whole_space_a_set_or_a_callable():
+    space, w = as_constraint(None), np.array([3.0, -1.0])
+    assert space.project(w) is w
+    np.testing.assert_array_equal(space.face(w).basis, [0, 1])
+    assert space.rescaled(np.array([2.0, 3.0])) is space
+    assert (space.convex, space.diagonal) == (True, True)
+    ball = L1Ball(1.0)
+    assert as_constraint(ball) is ball
+    for projection in (ball.project, SimpleNamespace(project=ball.project)):
+        np.testing.assert_array_equal(as_constraint(projection).project(w), [1, 0])
