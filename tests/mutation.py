@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 
@@ -40,7 +41,7 @@ LONGEST = 60.0  # seconds of the tests of one mutant, the quickest first
 MANY = "hidden_layer_solvers quadratic_solvers two_layer_solvers"
 # The test files that guard a room, and those of its users.
 TESTS = {
-    "rows": ("rows stored_blocks threads array_api dask", "whitening networks"),
+    "rows": ("rows stored_blocks", "array_api dask threads"),
     "activations": ("activations", "networks moments"),
     "constraints": ("constraints", "solvers projected_bad_input"),
     "whitening": ("whitening output_moments", "moments quadratic_network"),
@@ -114,7 +115,8 @@ def replace_functions(mutant):
     mutated = {f.__code__.co_qualname: f for f in every if f.__globals__ is module}
     for f in every:
         g = mutated.get(f.__code__.co_qualname, f)
-        f.__code__, f.__defaults__, f.__kwdefaults__ = g.__code__, g.__defaults__, g.__kwdefaults__
+        if len(f.__code__.co_freevars) == len(g.__code__.co_freevars):  # else it cannot be told
+            f.__code__, f.__defaults__, f.__kwdefaults__ = g.__code__, g.__defaults__, g.__kwdefaults__
 
 
 def in_a_fork(run, seconds):
@@ -148,40 +150,41 @@ class Judge:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        self.items = {item.nodeid: item for item in session.items}
+        items = {item.nodeid: item for item in session.items}
         with tempfile.NamedTemporaryFile() as file:
-            in_a_fork(lambda: Path(file.name).write_bytes(pickle.dumps(self.record())) * 0, 3600)
-            seconds, executed, failed = pickle.load(file)
-        print(f"{len(seconds)} tests, {sum(seconds.values()):.0f} s; of no use, as they fail: {failed}", flush=True)
+            in_a_fork(lambda: Path(file.name).write_bytes(pickle.dumps(self.record(items))) * 0, 3600)
+            seconds, executed = pickle.load(file)
+        print(f"{len(items)} tests, {len(seconds)} of them pass, in {sum(seconds.values()):.0f} s", flush=True)
         for mutant in self.mutants:
             at = executed.get(str(mutant.path), {})
-            tests = {test for line in mutant.lines for test in at.get(line, ())} & set(seconds) - set(failed)
+            tests = {test for line in mutant.lines for test in at.get(line, ())} & set(seconds)
             total = 0.0
             chosen = [test for test in sorted(tests, key=seconds.get) if (total := total + seconds[test]) < LONGEST]
-            status = in_a_fork(lambda: self.fails(mutant, chosen), 20 + 10 * total) if chosen else 0  # noqa: B023
+            status = in_a_fork(partial(self.fails, mutant, [items[test] for test in chosen]), 20 + 10 * total)
             mutant.result = "survived" if status == 0 else "timeout" if status < 0 else "killed"
             print(f"{mutant.result:9}{mutant.path.relative_to(ROOT)} {'  '.join(mutant.diff)}", flush=True)
         return True
 
-    def fails(self, mutant, tests):
+    def fails(self, mutant, items):
         replace_functions(mutant)
-        return int(any(self.run(test) or self.failed for test in tests))
+        return int(any(self.run(item) or self.failed for item in items))
 
-    def run(self, test):
-        self.items[test].ihook.pytest_runtest_protocol(item=self.items[test], nextitem=None)
+    def run(self, item):
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
 
-    def record(self):
-        """Seconds of each test, the tests that execute each line of each source, and the tests that fail."""
+    def record(self, items):
+        """Seconds of each test that passes, and the tests that execute each line of each source."""
         recorder, seconds = coverage.Coverage(data_file=None, include=[f"{ROOT}/skrelu/*"]), {}
         recorder.start()
-        for test in self.items:
-            recorder.switch_context(test)
+        for name, item in items.items():
+            recorder.switch_context(name)
             start = time.process_time()
-            self.run(test)
-            seconds[test] = time.process_time() - start
+            self.run(item)
+            seconds[name] = time.process_time() - start
         recorder.stop()
         data = recorder.get_data()
-        return seconds, {path: data.contexts_by_lineno(path) for path in data.measured_files()}, self.failed
+        passed = {name: seconds[name] for name in seconds if name not in self.failed}
+        return passed, {path: data.contexts_by_lineno(path) for path in data.measured_files()}
 
 
 def main():
