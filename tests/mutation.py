@@ -2,30 +2,31 @@
 
     python tests/mutation.py skrelu/constraints skrelu/whitening.py --sample 30 --seed 0
 
-draws 30 mutants of each file at random, tells for each whether the tests that execute the changed lines find it, and
-ends with a table and the changes that survived. Needs `pip install mutmut coverage`, and a system that forks.
+draws 30 mutants of each file at random, tells for each whether the tests that execute the changed lines fail, and ends
+with a table, and the changes that survived. Needs `pip install mutmut coverage`, and a system that forks.
 
-The mutants are those of mutmut, in functions and methods, and in the numbers of a module; not counted are texts of
-messages (strings with a space), docstrings, annotations, decorators and the arguments of len and isinstance. A mutant is
-compiled in a forked process, no file is written. The tests that guard a room are tried first, those of its users on what
-survives them; slow tests never.
+The mutants are those of mutmut, in functions and methods. Not counted are the texts of messages (strings with a space),
+docstrings, annotations, decorators, and the arguments of len and isinstance. The code of a mutant replaces that of the
+functions in a forked process: no file is written. The tests that guard a room are tried first, then those of its users;
+slow tests and scikit-learn's checks never.
 """
 
 import argparse
 import contextlib
 import difflib
-import importlib
-import json
+import gc
 import os
+import pickle
 import random
 import resource
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from importlib.machinery import SourceFileLoader
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FunctionType
 
 import coverage
 import hypothesis
@@ -36,25 +37,25 @@ from mutmut.mutation.file_mutation import deep_replace
 from mutmut.mutation.mutators import mutation_operators
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 60.0  # seconds of the tests of the users, the quickest ones first
-SILENT = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
+LONGEST = 60.0  # seconds of the tests of one mutant, the quickest first
+MANY = "hidden_layer_solvers quadratic_solvers two_layer_solvers"
 # The test files that guard a room, and those of its users.
 TESTS = {
-    "rows": ("rows stored_blocks threads array_api dask", "whitening networks"),
+    "rows": ("rows stored_blocks", "array_api dask threads"),
     "activations": ("activations", "networks moments"),
-    "constraints": ("constraints", "solvers projected_optimum"),
-    "whitening": ("whitening", "moments quadratic_network"),
+    "constraints": ("constraints", "solvers projected_bad_input"),
+    "whitening": ("whitening output_moments", "moments quadratic_network"),
     "moments": ("moments", "tensors starts"),
     "output_moments": ("output_moments", "null_combinations starts"),
     "tensors": ("tensors", "starts one_hidden_layer_theory"),
     "joint_diagonalisation": ("output_moments", "starts two_layer_solvers"),
     "null_combinations": ("null_combinations", "two_layer_solvers"),
-    "starts": ("starts", "hidden_layer_solvers quadratic_solvers two_layer_solvers"),
+    "starts": ("starts tensors output_moments quadratic_network", "two_layer_solvers"),
     "networks": (
         "networks one_hidden_layer_network quadratic_network two_layer_network units",
-        "standard_errors solvers hidden_layer_solvers quadratic_solvers two_layer_solvers",
+        f"standard_errors solvers {MANY}",
     ),
-    "solvers": ("solvers hidden_layer_solvers quadratic_solvers two_layer_solvers two_layer_outliers", "automatic"),
+    "solvers": (f"solvers {MANY} two_layer_outliers", "automatic"),
     "certificates": ("certificates", "quadratic_network"),
     "standard_errors": ("standard_errors", "automatic"),
     "laplace": ("standard_errors", "automatic"),
@@ -62,68 +63,60 @@ TESTS = {
 }
 
 
-class Mutants(cst.CSTVisitor):
-    """The mutations of a module: pairs of nodes, and the lines that must be executed to notice."""
+@dataclass
+class Mutant:
+    """A changed source; `lines` are those of which a test must execute one to notice."""
 
-    METADATA_DEPENDENCIES = (PositionProvider,)
+    path: Path
+    code: str
+    diff: list
+    lines: range
+    result: str = "survived"
 
-    def __init__(self):
-        super().__init__()
-        self.found = []
-        self.functions = []
-
-    def on_visit(self, node):
-        if isinstance(node, SILENT):
-            return False
-        if isinstance(node, cst.Call) and getattr(node.func, "value", None) in ("len", "isinstance"):
-            return False
-        if isinstance(node, cst.FunctionDef):
-            self.functions.append(node)
-        message = isinstance(node, cst.SimpleString) and " " in node.value
-        if not message and (self.functions or isinstance(node, cst.BaseNumber)):
-            where = self.get_metadata(PositionProvider, node)
-            body = self.get_metadata(PositionProvider, self.functions[-1].body) if self.functions else None
-            executed = [body if body and where.start.line < body.start.line else where]
-            lines = [line for span in executed for line in range(span.start.line, span.end.line + 1)]
-            for kind, operator in mutation_operators:
-                if isinstance(node, kind):
-                    self.found += [(node, mutated, lines if self.functions else []) for mutated in operator(node)]
-        return True
-
-    def on_leave(self, original_node):
-        if self.functions and original_node is self.functions[-1]:
-            self.functions.pop()
+    @property
+    def room(self):
+        return self.path.relative_to(ROOT / "skrelu").with_suffix("").parts[0]
 
 
-class Recorder:
-    """Which lines of the package does each test execute, and for how long does it run?"""
-
-    def __init__(self):
-        self.coverage = coverage.Coverage(data_file=None, include=[f"{ROOT}/skrelu/*"])
-        self.seconds, self.failed = {}, []
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item):
-        self.coverage.switch_context(item.nodeid)
-        start = time.process_time()
-        result = yield
-        self.seconds[item.nodeid] = time.process_time() - start
-        return result
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed:
-            self.failed.append(report.nodeid)
+def mutations(node, positions, body):
+    """Yield, of a node and those below, itself, a mutation and the lines; body is that of the function around it."""
+    counted = isinstance(node, cst.Call) and getattr(node.func, "value", None) in ("len", "isinstance")
+    if counted or isinstance(node, cst.Annotation | cst.Decorator):
+        return
+    body = node.body if isinstance(node, cst.FunctionDef) else body
+    if body is not None and not (isinstance(node, cst.SimpleString) and " " in node.value):
+        in_body = positions[node].start.line >= positions[body].start.line  # else a default
+        span = positions[node if in_body else body]
+        for kind, operator in mutation_operators:
+            if isinstance(node, kind):
+                for mutated in operator(node):
+                    yield node, mutated, range(span.start.line, span.end.line + 1)
+    for child in node.children:
+        yield from mutations(child, positions, body)
 
 
-class Chosen:
-    """Runs these tests only, in this order."""
+def mutants(path, number, seed):
+    """Return how many mutants a file has, and so many of them drawn at random."""
+    source = path.read_text()
+    wrapper = MetadataWrapper(cst.parse_module(source))
+    found = list(mutations(wrapper.module, wrapper.resolve(PositionProvider), None))
+    drawn = []
+    for node, mutated, lines in random.Random(seed).sample(found, min(number, len(found))):
+        code = deep_replace(wrapper.module, node, mutated).code
+        drawn.append(Mutant(path, code, [*difflib.unified_diff(source.split("\n"), code.split("\n"), n=0)][2:], lines))
+    return len(found), drawn
 
-    def __init__(self, names):
-        self.names = names
 
-    def pytest_collection_modifyitems(self, items):
-        found = {item.nodeid: item for item in items}
-        items[:] = [found[name] for name in self.names if name in found]
+def replace_functions(mutant):
+    """Give the functions of a module the code and the defaults of its mutant, wherever they are known."""
+    module = {"__name__": "mutant"}
+    exec(compile(mutant.code, mutant.path, "exec"), module)
+    every = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename == str(mutant.path)]
+    mutated = {f.__code__.co_qualname: f for f in every if f.__globals__ is module}
+    for f in every:
+        g = mutated.get(f.__code__.co_qualname, f)
+        if len(f.__code__.co_freevars) == len(g.__code__.co_freevars):  # else it cannot be told
+            f.__code__, f.__defaults__, f.__kwdefaults__ = g.__code__, g.__defaults__, g.__kwdefaults__
 
 
 def in_a_fork(run, seconds):
@@ -136,7 +129,7 @@ def in_a_fork(run, seconds):
             signal.alarm(10 * int(seconds) + 10)  # for a mutant that waits for ever
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(1, 2)
-            os._exit(int(run()))
+            os._exit(run())
         finally:
             os._exit(1)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -145,58 +138,53 @@ def in_a_fork(run, seconds):
     return status
 
 
-def pytest_main(files, plugin, *options):
-    options = *options, "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"
-    return pytest.main([*options, *files], [plugin])
+class Judge:
+    """Runs the tests that pytest has collected on each mutant, in a fork, instead of once."""
 
+    def __init__(self, mutants):
+        self.mutants, self.failed = mutants, []
 
-def record(names):
-    """Seconds of each test of these files that passes, and the tests that execute each line of each source."""
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in names.split()]
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed.append(report.nodeid)
 
-    def run():
-        recorder = Recorder()
-        recorder.coverage.start()
-        pytest_main(files, recorder)
-        recorder.coverage.stop()
-        data = recorder.coverage.get_data()
-        lines = {source: data.contexts_by_lineno(source) for source in data.measured_files()}
-        modules = [name for name in sys.modules if not name.startswith(("skrelu", "tests", "test_", "conftest"))]
-        seconds = {test: t for test, t in recorder.seconds.items() if test not in recorder.failed}
-        Path(result.name).write_text(json.dumps((seconds, lines, modules, recorder.failed)))
-        return 0
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        items = {item.nodeid: item for item in session.items}
+        with tempfile.NamedTemporaryFile() as file:
+            in_a_fork(lambda: Path(file.name).write_bytes(pickle.dumps(self.record(items))) * 0, 3600)
+            seconds, executed = pickle.load(file)
+        print(f"{len(items)} tests, {len(seconds)} of them pass, in {sum(seconds.values()):.0f} s", flush=True)
+        for mutant in self.mutants:
+            at = executed.get(str(mutant.path), {})
+            tests = {test for line in mutant.lines for test in at.get(line, ())} & set(seconds)
+            total = 0.0
+            chosen = [test for test in sorted(tests, key=seconds.get) if (total := total + seconds[test]) < LONGEST]
+            status = in_a_fork(partial(self.fails, mutant, [items[test] for test in chosen]), 20 + 10 * total)
+            mutant.result = "survived" if status == 0 else "timeout" if status < 0 else "killed"
+            print(f"{mutant.result:9}{mutant.path.relative_to(ROOT)} {'  '.join(mutant.diff)}", flush=True)
+        return True
 
-    with tempfile.NamedTemporaryFile() as result:
-        in_a_fork(run, 1800)
-        seconds, lines, modules, failed = json.load(result)
-    for module in modules:  # once, for all the forks that follow
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
-    print(f"  {len(seconds)} tests of {names}, {sum(seconds.values()):.0f} s; failed: {failed}", flush=True)
-    return seconds, lines
+    def fails(self, mutant, items):
+        replace_functions(mutant)
+        return int(any(self.run(item) or self.failed for item in items))
 
+    def run(self, item):
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
 
-def outcome(path, code, lines, seconds, executed, longest):
-    """`killed`, `timeout` or `survived`, of the tests that execute these lines (all of them for none)."""
-    by_line = executed.get(str(path), {})
-    tests = {test for line in lines for test in by_line.get(str(line), ())} if lines else set(seconds)
-    chosen, total = [], 0.0
-    for test in sorted(tests & set(seconds), key=seconds.get):
-        total += seconds[test]
-        if total <= longest:
-            chosen.append(test)
-    files = sorted({str(ROOT / test.split("::")[0]) for test in chosen})
-    original = SourceFileLoader.get_code
-
-    def get_code(self, name):
-        return compile(code, self.path, "exec") if self.path == str(path) else original(self, name)
-
-    def run():
-        SourceFileLoader.get_code = get_code
-        return pytest_main(files, Chosen(chosen), "-x")
-
-    status = in_a_fork(run, 20 + 10 * min(total, longest)) if chosen else 0
-    return "survived" if status == 0 else "timeout" if status < 0 else "killed"
+    def record(self, items):
+        """Seconds of each test that passes, and the tests that execute each line of each source."""
+        recorder, seconds = coverage.Coverage(data_file=None, include=[f"{ROOT}/skrelu/*"]), {}
+        recorder.start()
+        for name, item in items.items():
+            recorder.switch_context(name)
+            start = time.process_time()
+            self.run(item)
+            seconds[name] = time.process_time() - start
+        recorder.stop()
+        data = recorder.get_data()
+        passed = {name: seconds[name] for name in seconds if name not in self.failed}
+        return passed, {path: data.contexts_by_lineno(path) for path in data.measured_files()}
 
 
 def main():
@@ -206,40 +194,29 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     args = parser.parse_args()
     os.environ |= {"SCIPY_ARRAY_API": "1", "OMP_NUM_THREADS": "1"}
+    paths = [file for path in args.sources for file in (sorted(path.resolve().rglob("*.py")) or [path.resolve()])]
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    quick = {"database": None, "deadline": None, "derandomize": True, "phases": list(hypothesis.Phase)[:3]}
-    hypothesis.settings.register_profile("mutation", **quick)
+    # Failing examples of a mutant are neither made small nor remembered.
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutation", database=None, deadline=None, derandomize=True, phases=phases)
     hypothesis.settings.load_profile("mutation")
-    recorded, table, survivors = {}, [], []
-    for path in [
-        file for source in args.sources for file in sorted(source.resolve().rglob("*.py")) or [source.resolve()]
-    ]:
-        room = TESTS[path.relative_to(ROOT).with_suffix("").parts[1]]
-        source = path.read_text()
-        wrapper, visitor = MetadataWrapper(cst.parse_module(source)), Mutants()
-        wrapper.visit(visitor)
-        mutants = visitor.found
-        drawn = random.Random(args.seed).sample(mutants, min(args.sample, len(mutants)))
-        counts = Counter()
-        for node, mutated, lines in drawn:
-            code = deep_replace(wrapper.module, node, mutated).code
-            diff = [line for line in difflib.unified_diff(source.split("\n"), code.split("\n"), n=0)][2:]
-            for names, longest in zip(room, (float("inf"), LONGEST), strict=True):
-                if names not in recorded:
-                    recorded[names] = record(names)
-                result = outcome(path, code, lines, *recorded[names], longest)
-                if result != "survived":
-                    break
-            counts[result] += 1
-            print(f"{result:9}{path.relative_to(ROOT)} " + "  ".join(diff), flush=True)
-            if result == "survived":
-                survivors.append("\n".join([str(path.relative_to(ROOT)), *diff]))
-        table.append((str(path.relative_to(ROOT)), len(mutants), len(drawn), counts))
-    print(f"\n{'file':44}{'mutants':>9}{'sampled':>9}{'killed':>9}{'timeout':>9}{'survived':>9}")
-    for name, number, sampled, counts in table:
-        print(f"{name:44}{number:9}{sampled:9}" + "".join(f"{counts[x]:9}" for x in ("killed", "timeout", "survived")))
-    print("\n" + "\n\n".join(survivors))
+    numbers, samples = zip(*(mutants(path, args.sample, args.seed) for path in paths), strict=True)
+    every = [mutant for sample in samples for mutant in sample]
+    options = ["-s", "-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    for room, stages in TESTS.items():
+        for names in stages:
+            files = [str(ROOT / "tests" / f"test_{name}.py") for name in names.split()]
+            left = [mutant for mutant in every if mutant.room == room and mutant.result == "survived"]
+            if left:
+                pytest.main([*options, "-k", "not scikit_learn", *files], [Judge(left)])
+    print(f"\n{'file':40}   mutants   sampled    killed   timeout  survived")
+    for path, number, sample in zip(paths, numbers, samples, strict=True):
+        counts = [sum(mutant.result == kind for mutant in sample) for kind in ("killed", "timeout", "survived")]
+        print(f"{path.relative_to(ROOT)!s:40}" + "".join(f"{count:10}" for count in (number, len(sample), *counts)))
+    for mutant in every:
+        if mutant.result == "survived":
+            print("", mutant.path.relative_to(ROOT), *mutant.diff, sep="\n")
 
 
 if __name__ == "__main__":

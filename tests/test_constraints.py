@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import cvxpy as cp
 import numpy as np
@@ -38,6 +39,7 @@ from skrelu.constraints import (
     TotalVariationBall,
 )
 from skrelu.constraints.base import Constraint
+from skrelu.constraints.extended import CallableSet, FreeIntercept, as_constraint
 
 
 @dataclass(frozen=True)
@@ -786,3 +788,105 @@ def test_exactness_where_the_radius_is_small_beside_the_entries():
     p = L1Ball(1e-10).project([1e10, 1e10, 1.0])
     np.testing.assert_array_equal(p, [5e-11, 5e-11, 0])
     np.testing.assert_array_equal(Simplex(1e-10).project([-1e10, -1e10, -2e10]), [5e-11, 5e-11, 0])
+
+
+# Sizes and atoms.
+
+every_sized_set = pytest.mark.parametrize("name", [name for name in CASES if CASES[name].constraint.size_parameter])
+
+
+@every_sized_set
+def test_the_size_of_a_point_is_that_of_the_smallest_set_that_contains_it(name):
+    family, rng = CASES[name].constraint, np.random.default_rng(16)
+    for _ in range(5):
+        w = family.project(rng.standard_normal(6) + 0.5)
+        size = family.size_of(w)
+        assert type(size) is type(family.size)
+        smaller, large_enough = (size - 1, size) if isinstance(size, int) else (size * (1 - 1e-12), size * (1 + 1e-15))
+        np.testing.assert_allclose(family.resized(large_enough).project(w), w, rtol=0, atol=1e-15)
+        assert not np.array_equal(family.resized(smaller).project(w), w)
+
+
+@every_sized_set
+def test_a_resized_set_differs_in_its_size_only(name):
+    constraint = CASES[name].constraint
+    parameters = constraint.get_params()
+    other = constraint.resized(4)
+    assert type(other) is type(constraint)
+    assert other.size == 4
+    assert constraint.size is parameters[constraint.size_parameter] is not other.size
+    assert repr(other.get_params()) == repr({**parameters, constraint.size_parameter: 4})
+
+
+@pytest.mark.parametrize("name", ["L1Ball", "Simplex", "GroupL1Ball", "NuclearBall"])
+def test_atoms_are_the_combinations_of_so_many_extreme_points(name):
+    constraint, rng = CASES[name].constraint, np.random.default_rng(17)
+    # Far from the set a nearest point is an extreme one.
+    for _ in range(5):
+        first, second = (constraint.project(1e3 * rng.standard_normal(6)) for _ in range(2))
+        for points, size in ((first, 1), (first + 0.5 * second, 2)):
+            assert constraint.atoms(size).size == size
+            np.testing.assert_allclose(constraint.atoms(size).project(points), points, rtol=0, atol=1e-14)
+
+
+def test_sets_without_simple_extreme_points_have_no_atoms():
+    for constraint in (L2Ball(), Box(), TotalVariationBall(), L0Ball(), Subspace(np.eye(2))):
+        assert constraint.atoms(1) is None
+
+
+@every_set
+def test_the_level_of_the_simplex_alone_is_an_equation(name):
+    for _, _, face, _ in faces(name):
+        assert face.equation == (name == "Simplex")
+
+
+def test_sizes_are_one_by_default():
+    shaped = {GroupL0Ball: [[0, 1]], GroupL1Ball: [[0, 1]], LowRank: [(1, 2)], NuclearBall: [(1, 2)]}
+    for case in CASES.values():
+        kind = type(case.constraint)
+        if kind.size_parameter:
+            assert kind(*shaped.get(kind, [])).size == 1
+
+
+# Sets that the estimators build around the user's.
+
+
+@every_set
+def test_a_free_intercept_has_the_sizes_and_the_atoms_of_its_set(name):
+    constraint, w = CASES[name].constraint, np.array([3.0, -1.0, 2.0, 0.5, -4.0, 1.0])
+    product, point = FreeIntercept(constraint), np.append(w, -70.0)
+    assert (product.convex, product.curved) == (constraint.convex, constraint.curved)
+    np.testing.assert_array_equal(product.project(point), np.append(constraint.project(w), -70.0))
+    if constraint.size_parameter:
+        assert (product.size, product.size_of(point)) == (constraint.size, constraint.size_of(w))
+        expected = np.append(constraint.resized(2).project(w), -70.0)
+        np.testing.assert_array_equal(product.resized(2).project(point), expected)
+    atoms = constraint.atoms(1)
+    assert (product.atoms(1) is None) == (atoms is None)
+    if atoms is not None:
+        np.testing.assert_array_equal(product.atoms(1).project(point), np.append(atoms.project(w), -70.0))
+
+
+def test_a_callable_projects_in_its_own_units():
+    at_least_one = CallableSet(lambda w: np.maximum(w, 1.0))
+    w = np.array([-3.0, 3.0, 12.0], dtype=np.float32)
+    np.testing.assert_array_equal(at_least_one.project(w), [1, 3, 12])
+    rescaled = at_least_one.rescaled(2.0).rescaled(3.0)
+    np.testing.assert_array_equal(rescaled.project(w), [6, 6, 12])
+    np.testing.assert_array_equal(at_least_one.rescaled(np.array([1.0, 4.0, 20.0])).project(w), [1, 4, 20])
+    assert rescaled.project(w).dtype == np.float32
+    assert rescaled.face(w) is None
+    # The weights of whole numbers are numbers, too.
+    assert CallableSet(lambda w: np.ones(3, dtype=int)).project(w).dtype == np.float32
+
+
+def test_a_parameter_names_the_whole_space_a_set_or_a_callable():
+    space, w = as_constraint(None), np.array([3.0, -1.0])
+    assert space.project(w) is w
+    np.testing.assert_array_equal(space.face(w).basis, [0, 1])
+    assert space.rescaled(np.array([2.0, 3.0])) is space
+    assert (space.convex, space.diagonal) == (True, True)
+    ball = L1Ball(1.0)
+    assert as_constraint(ball) is ball
+    for projection in (ball.project, SimpleNamespace(project=ball.project)):
+        np.testing.assert_array_equal(as_constraint(projection).project(w), [1, 0])

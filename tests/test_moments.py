@@ -331,6 +331,7 @@ def test_a_linear_output_has_no_higher_moments(n_directions, dtype):
         np.testing.assert_allclose(found.basis.T @ found.basis, np.eye(k), atol=1e-12)
         for array in (found.spectrum, found.second, found.third, found.fourth):
             np.testing.assert_array_equal(array, 0)
+        assert found.edge == 0
         assert found.third.shape == (k * (k + 1) // 2, k)
         assert found.fourth.shape == (k * (k + 1) // 2, k * (k + 1) // 2)
         rows = Rows(X, y, weight)
@@ -562,6 +563,25 @@ def test_span_of_odd_units_comes_from_the_third_moment(bias):
         if not bias:
             assert largest_angle(even.basis) > 0.7
         assert 3 <= np.sum(odd.spectrum > odd.edge) <= 4
+
+
+def test_the_spectrum_of_odd_units_is_that_of_the_second_and_the_third_moment_along_the_linear_part():
+    for seed in range(3):
+        X, y, weight = table(seed)
+        rows, p = Rows(X, y, weight), weight / weight.sum()
+        coordinates = whitening(rows, centered=True)
+        Z, y = (X - p @ X) @ coordinates.columns, y / rows.target_scale()
+        linear = (p * y) @ Z
+        r = y - p @ y - Z @ linear
+        second, third = np.zeros((4, 4)), np.zeros((4, 4))
+        for p_i, r_i, z in zip(p, r, Z, strict=True):
+            second += p_i * r_i * hermite_tensor(z, 2)
+            third += p_i * r_i * hermite_tensor(z, 3) @ linear / np.linalg.norm(linear)
+        found = hermite_moments(rows, coordinates, odd=True)
+        expected = np.linalg.svd(np.hstack([second, third]))[1]
+        np.testing.assert_allclose(found.spectrum, expected, rtol=1e-9)
+        edge = (1 + (4 / weight.sum()) ** 0.5) ** 2 - 1 + weight.sum() ** -0.5
+        assert found.edge == pytest.approx(1.5 * (p @ r**2) ** 0.5 * edge)
 
 
 def test_the_edge_of_odd_units_is_above_noise():

@@ -7,7 +7,7 @@ from scipy import sparse
 from skrelu import whitening as whitening_module
 from skrelu.rows import Rows
 from skrelu.rows import memory as rows_module
-from skrelu.whitening import MANY_COLUMNS, RANK_EPS, unwhitened, weighted_gram, whitening
+from skrelu.whitening import MANY_COLUMNS, RANK_EPS, least_normal_column, unwhitened, weighted_gram, whitening
 
 STORAGES = {
     "C": np.ascontiguousarray,
@@ -415,3 +415,18 @@ def test_weights_that_are_not_finite_are_seen_in_the_gram(lost, n_columns):
     Z, weight = np.ones((5, n_columns)), np.array([1.0, -1.0, 0.0, lost, 2.0])
     with np.errstate(invalid="ignore"):
         assert not np.any(np.isfinite(weighted_gram(Z, weight)))
+
+
+def test_the_least_normal_column_is_furthest_from_a_normal_one_in_standard_errors():
+    n, rng = 1000, np.random.default_rng(0)
+    two_values = np.arange(n) % 2
+    X = np.column_stack([rng.standard_normal(n) * 7 - 3, rng.standard_t(3, n) + 2, rng.random(n)])
+    # Rounding of a constant column has two values.
+    X = np.column_stack([np.full(n, 5.0), 1e6 + 5e-10 * two_values, X])
+    Z = X[:, 2:] - X[:, 2:].mean(axis=0)
+    ratio = abs(Z).mean(axis=0) / (Z**2).mean(axis=0) ** 0.5
+    off = abs(ratio - (2 / np.pi) ** 0.5) / ((1 - 3 / np.pi) / n) ** 0.5
+    assert off.argmax() == 1
+    assert least_normal_column(Rows(X, X[:, 0]), columns(X)) == (3, pytest.approx(off[1]))
+    assert least_normal_column(Rows(X[:, ::2], X[:, 0]), columns(X[:, ::2])) == (2, pytest.approx(off[2]))
+    assert least_normal_column(Rows(X[:, :2], X[:, 0]), columns(X[:, :2]))[1] == 0
