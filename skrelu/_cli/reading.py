@@ -145,22 +145,27 @@ def _records(path, content, delimiter, strict=True):
 
 def _sniff(path, content):
     def n_names(delimiter):
-        _, header = next(_records(path, content, delimiter, strict=False), (0, []))
+        try:
+            _, header = next(_records(path, content, delimiter, strict=False), (0, []))
+        except InputError:  # a line of many names is longer than a field may be
+            return 0
         return len(header)
 
     return max(DELIMITERS, key=n_names)
 
 
 def _check_names(path, names):
+    seen = set()
     for position, name in enumerate(names, start=1):
         if not name:
             raise InputError(
                 f"{path}: column {position} of {len(names)} has no name in the first line "
                 "(an index column? give it a name or leave it out)"
             )
-        if names.index(name) < position - 1:
+        if name in seen:
             hint = " (is there a line of names?)" if _is_number(name) else ""
             raise InputError(f"{path}: two columns are named {name!r}{hint}")
+        seen.add(name)
 
 
 def are_numbers(names):

@@ -128,6 +128,8 @@ def _read(path):
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"cannot read {path!r}: {error}") from error
     if len(content) > MOST_BYTES:
         raise InputError(f"{path} has more than {MOST_BYTES} bytes: no model saved by skrelu compare")
     return content

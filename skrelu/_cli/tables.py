@@ -189,10 +189,15 @@ def read_features(path, names, numeric, known=()):
         If the file cannot be read, lacks a column, or has text in a numeric one.
     """
     sheet = read_sheet(path)
-    lacking = [name for name in names if name not in sheet.names]
+    lacking = [name for name in names if name not in sheet.columns]
     if lacking:
         raise InputError(f"{path} lacks {count(len(lacking), 'column')} of the model: {listed(lacking)}")
-    surplus = [name for name in sheet.names if name not in names and name not in known]
+    expected = {*names, *known}
+    surplus = [name for name in sheet.names if name not in expected]
     notes = [f"{count(len(surplus), 'column')} not used by the model: {listed(surplus)}"] if surplus else []
-    X = [sheet.numbers(name, "column") if i in numeric else text(sheet.columns[name]) for i, name in enumerate(names)]
+    is_number = np.isin(range(len(names)), numeric)
+    X = [
+        sheet.numbers(name, "column") if number else text(sheet.columns[name])
+        for name, number in zip(names, is_number, strict=True)
+    ]
     return np.column_stack(X), notes
