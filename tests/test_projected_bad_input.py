@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -308,13 +309,12 @@ def test_duplicated_and_integer_columns():
 # Extreme scales.
 
 
-@pytest.mark.parametrize("target_factor", [1e-150, 1.0, 1e150])
-@pytest.mark.parametrize("factor", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize(
+    ("factor", "target_factor"), [pair for pair in product([1e-150, 1.0, 1e150], repeat=2) if pair != (1e150, 1e150)]
+)
 @adaptive
 def test_the_answer_scales_with_the_data(parameters, factor, target_factor):
-    """Columns or targets of any size whose squares are representable: the same weights, rescaled."""
-    if factor == target_factor == 1e150:
-        pytest.skip("the gradient in the units of X and y is not representable: tested below")
+    """Of any size where the gradient in the units of X and y is representable: the same weights, rescaled."""
     model, plain = fit(parameters, factor * X, target_factor * Y), fit(parameters)
     scaled = model.coef_ * factor / target_factor
     np.testing.assert_allclose(scaled, plain.coef_, atol=1e-10)
