@@ -193,7 +193,8 @@ def test_a_warm_start_goes_down_from_where_the_fit_before_ended(name, solver, fi
         for max_iter in (2, 2, 2, 30):
             losses.append(model.set_params(max_iter=max_iter).fit(X, Y).loss_)
     assert np.all(np.diff(losses) <= 1e-12 * losses[0])
-    assert solver == "auto" or losses[2] < losses[0]
+    # One ReLU may be at its optimum after two steps; the descent of a network is not.
+    assert name.startswith("Projected") or losses[2] < losses[0]
 
 
 UNFITTED_TO = {"array": X, "sparse": sparse.csr_array(X), "table": pd.DataFrame(X), "blocks": [X[:20], X[20:]]}
