@@ -41,7 +41,7 @@ LONGEST = 60.0  # seconds of the tests of one mutant, the quickest first
 MANY = "hidden_layer_solvers quadratic_solvers two_layer_solvers"
 # The test files that guard a room, and those of its users.
 TESTS = {
-    "rows": ("rows stored_blocks", "array_api dask threads"),
+    "rows": ("rows stored_blocks dask", "two_layer_outliers device array_api threads"),
     "activations": ("activations", "networks moments"),
     "constraints": ("constraints", "solvers projected_bad_input"),
     "whitening": ("whitening output_moments", "moments quadratic_network"),

@@ -430,3 +430,13 @@ def test_the_least_normal_column_is_furthest_from_a_normal_one_in_standard_error
     assert least_normal_column(Rows(X, X[:, 0]), columns(X)) == (3, pytest.approx(off[1]))
     assert least_normal_column(Rows(X[:, ::2], X[:, 0]), columns(X[:, ::2])) == (2, pytest.approx(off[2]))
     assert least_normal_column(Rows(X[:, :2], X[:, 0]), columns(X[:, :2]))[1] == 0
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_the_inverse_is_the_transposed_pseudo_inverse(kind, centered):
+    X, weight = table(21)
+    coordinates = columns(np.insert(X, 2, 3.0 if centered else 0.0, axis=1), weight, centered=centered)
+    T, inverse = coordinates.columns, coordinates.inverse
+    if kind == "diagonal":
+        T, inverse = np.diag(T), np.diag(inverse)
+    np.testing.assert_allclose(inverse, np.linalg.pinv(T).T, rtol=0, atol=1e-12 * abs(inverse).max())
