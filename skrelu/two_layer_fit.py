@@ -47,13 +47,14 @@ class TwoLayerFit(NetworkRegressor):
         moments, n_directions = None, None if self.n_hidden == "auto" else self.n_hidden
         if rows.n_outputs > 1:
             moments = output_moments(rows, centered, n_directions)
+        mean = output_mean(rows) if moments is None else moments.mean
         hidden, bias, before = self._start(rows, activation, centered, moments, rng, tasks)
         if self._is_gd:
             coordinates, options = unwhitened(centered), {"gauss_newton": True}
         else:
             coordinates, options = centered if self.fit_intercept else whitening(rows, centered=False), {}
         options["alpha"] = self._first_alpha(before)
-        network = self._network(rows, activation, coordinates, moments, len(hidden), **options)
+        network = self._network(rows, activation, coordinates, mean, moments, len(hidden), **options)
         theta = network.parameters(hidden, bias)
         if not np.all(np.isfinite(theta)):
             raise ValueError(f"X or y: weights of their scales overflow {rows.dtype}; rescale them")
@@ -96,8 +97,8 @@ class TwoLayerFit(NetworkRegressor):
         k = moments.basis.shape[1] if self.n_hidden == "auto" else self.n_hidden
         return *two_layer_start(centered, moments, activation, k, rng, fit_intercept=self.fit_intercept), None
 
-    def _network(self, rows, activation, coordinates, moments, n_hidden, **options):
-        mean, rank = (output_mean(rows), 1) if moments is None else (moments.mean, moments.output_rank)
+    def _network(self, rows, activation, coordinates, mean, moments, n_hidden, **options):
+        rank = 1 if moments is None else moments.output_rank
         center = mean if self.fit_intercept else np.zeros_like(mean)
         return TwoLayer(
             rows,

@@ -63,7 +63,7 @@ def detected(rows, network_of, rng, n_hidden, fit_intercept, n_init, max_iter):
     Parameters
     ----------
     rows : Rows
-    network_of : callable (rows, *, coordinates, moments, n_hidden) -> TwoLayer
+    network_of : callable (rows, *, coordinates, mean, moments, n_hidden) -> TwoLayer
     rng : RandomState
         Copied: the fit that follows draws as if there had been no search.
     n_hidden : int or "auto"
@@ -94,7 +94,8 @@ def detected(rows, network_of, rng, n_hidden, fit_intercept, n_init, max_iter):
     coordinates = centered if fit_intercept else whitening(calm, centered=False)
     n_units = moments.basis.shape[1] if auto else n_hidden
     # Without weight decay: what that leaves of y is no noise, and hides wrong rows.
-    network = network_of(calm, coordinates=coordinates, moments=moments, n_hidden=n_units).variant(alpha=0.0)
+    options = {"coordinates": coordinates, "mean": moments.mean, "moments": moments, "n_hidden": n_units}
+    network = network_of(calm, **options).variant(alpha=0.0)
     search = _Search(rows, moments.weighting, deepcopy(rng), max_iter)
     found = search.narrowed(search.grown(network, n_init)) if auto else search.best(network, n_init)
     if found.mask is not None and search.share(found.mask) < 0.5:
