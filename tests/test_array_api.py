@@ -111,7 +111,7 @@ def test_scikit_learns_checks_of_mixed_inputs_and_of_predictions_elsewhere(estim
 # results
 
 
-def planted(name, dtype, noise=0.0):
+def planted(name, dtype, noise=0.0, n=130):
     """Return X, y, weights with a network of the kind that the estimator fits; several outputs for two layers."""
     options = {"random_state": 0, "noise": noise}
     if name.startswith("Projected"):
@@ -122,7 +122,7 @@ def planted(name, dtype, noise=0.0):
         X, y = datasets.make_two_layer_relu(130, 4, n_hidden=2, n_outputs=3, **options)
     else:
         activation = "softplus" if name == "OneHiddenLayerNet" else "relu"
-        X, y = datasets.make_one_hidden_layer(130, 4, n_hidden=2, activation=activation, **options)
+        X, y = datasets.make_one_hidden_layer(n, 4, n_hidden=2, activation=activation, **options)
     s = np.random.default_rng(0).integers(0, 4, len(y))
     return X.astype(dtype), y.astype(dtype), s.astype(dtype)
 
@@ -250,7 +250,7 @@ def test_an_estimator_that_is_moved_predicts_where_it_is(place, dtype):
 
 
 def test_callbacks_score_the_weights_where_the_rows_are(place, dtype):
-    X, y, _ = planted("OneHiddenLayerReLU", dtype, 0.1)
+    X, y, _ = planted("OneHiddenLayerReLU", dtype, 0.1, n=250)
     scores = []
     for arrays, dispatch in (((X, y), False), (sent(place, X, y), True)):
         monitor = ScoringMonitor(scoring="neg_mean_squared_error")
