@@ -297,6 +297,13 @@ def test_eigenvalues_of_noise_are_nearly_always_below_the_edge(n, d, distributio
     assert share_of_noise_below_the_edge(n, d, 200, draw) >= 0.95
 
 
+def test_weights_that_add_up_to_less_than_one_row_tell_as_little_as_one():
+    X, y, weight = table(0)
+    few, one = (estimate(X, y, size * weight / weight.sum()) for size in (0.3, 1.0))
+    assert few.n == 1
+    assert few.edge == pytest.approx(one.edge)
+
+
 @pytest.mark.parametrize("output_weights", ["positive", "signed"])
 def test_as_many_directions_as_planted_units(output_weights):
     for seed in range(5):

@@ -77,7 +77,14 @@ def test_moments_are_those_of_explicit_sums(monkeypatch, block_bytes, storage, w
     first = np.einsum("i,io,ia->oa", p, centred @ found.weighting, white)
     np.testing.assert_allclose(found.first, first @ B, atol=1e-11)
     assert found.output_rank == 4
-    assert found.edge == pytest.approx(((5 / len(X)) ** 0.5 * (1 + 2) + len(X) ** -0.5) if not weighted else found.edge)
+    n = weight.sum() if weighted else len(X)
+    assert found.edge == pytest.approx((5 / n) ** 0.5 * (1 + 2) + n**-0.5)
+
+
+def test_weights_that_add_up_to_less_than_one_row_tell_as_little_as_one():
+    X, y, weight = table(0)
+    few, one = (moments_of(X, y, size * weight / weight.sum())[0].edge for size in (0.3, 1.0))
+    assert few == pytest.approx(one) == pytest.approx(5**0.5 * (1 + 2) + 1)
 
 
 def test_the_residual_of_the_linear_fit_makes_the_moments_less_noisy():
