@@ -18,6 +18,8 @@ RANDOM_STARTS = 4  # of the fit of moments, besides that of the power iteration
 MARGIN = 1e-6  # a start wins over an earlier one only if it is better by more than this, relatively
 TOL = 1e-8  # of the fit of moments, see `minimised`: below the noise by enough for rounding to change no start
 MAX_ITER = 1000  # of it
+WINDOW, IDLE_EPS = 20, 100  # it ends, too, when the objective falls by fewer eps of itself in so many iterations
+EPS = float(np.finfo(np.float64).eps)
 BIASES = 2.0  # largest, relative to the length of the unit, that the moments of several outputs tell
 SMALL = 0.1  # size of small units, relative to the root mean square of y
 LOST = 1e-3  # of the length that they began with: shorter units of a relaxed fit have come to nothing but rounding
@@ -135,10 +137,13 @@ def minimised(fit, W, b):
     W : ndarray of shape (n_units, n_directions)
     b : ndarray of shape (n_units,)
     """
-    theta = fit.pack(W, b, fit.output)
+    theta, values = fit.pack(W, b, fit.output), []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for step in islice(quasi_newton(fit, theta), MAX_ITER):
-            if step.criterion**2 * fit.moments.n <= TOL:
+            values.append(step.objective)
+            # Weights may be so large that rounding, not noise, is what ends it.
+            idle = len(values) > WINDOW and values[-1 - WINDOW] - step.objective <= IDLE_EPS * EPS * abs(step.objective)
+            if step.criterion**2 * fit.moments.n <= TOL or idle:
                 break
     return step.objective, *fit.unpack(step.parameters)
 
