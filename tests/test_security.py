@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import skrelu
 from skrelu.__main__ import main
+from skrelu._cli import reading
 from skrelu._cli.console import InputError
 from skrelu._cli.tables import read_csv, read_features
 
@@ -264,7 +265,9 @@ def test_names_of_many_columns_are_not_compared_one_by_one(tmp_path):
 
         __hash__ = str.__hash__
 
-    X, notes = read_features(str(path), [Counted(name) for name in names], list(range(len(names))))
+    counted = [Counted(name) for name in names]
+    reading._check_names(str(path), counted)
+    X, notes = read_features(str(path), counted, list(range(len(names))))
     assert X.shape == (1, len(names))
     assert not notes
     assert compared <= 4 * len(names)
