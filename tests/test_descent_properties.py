@@ -123,7 +123,7 @@ def check_descent(estimator, table):
 
 
 def check_feasible(name, table):
-    """The weights are their own projection, no worse than zero where that is in the set, and told finite."""
+    """The weights are their own projection, as good as zero where that is in the set, but for the width of smoothed kinks."""
     K = SETS[name](table.d, table.size)
     model = fitted(ProjectedReLURegressor(K, fit_intercept=table.intercept), table)
     w, (X, y, s) = model.coef_, arrays(table)
@@ -132,7 +132,7 @@ def check_feasible(name, table):
     assert np.isfinite(model.optimality_)
     assert np.all(np.isfinite(model.predict(X)))
     zero = np.sum(s * y.astype(float) ** 2) / s.sum() / 2
-    assert np.any(K.project(np.zeros(table.d))) or model.loss_ <= zero * (1 + 1e-6 + 1e3 * rounding)
+    assert np.any(K.project(np.zeros(table.d))) or model.loss_ <= zero * (1.001 + 1e3 * rounding)
 
 
 def over_tables(n_examples):
