@@ -123,7 +123,7 @@ def check_descent(estimator, table):
 
 
 def check_feasible(name, table):
-    """The weights are their own projection, as good as zero where that is in the set, but for the width of smoothed kinks."""
+    """The weights are their own projection, and as good as zero where the set has it, but for smoothed kinks."""
     K = SETS[name](table.d, table.size)
     model = fitted(ProjectedReLURegressor(K, fit_intercept=table.intercept), table)
     w, (X, y, s) = model.coef_, arrays(table)
