@@ -23,14 +23,15 @@ from skrelu.constraints import L0Ball, L1Ball
 CHECKED = [
     ProjectedReLURegressor(),
     ProjectedReLURegressor(L0Ball(2)),
-    ProjectedReLURegressorCV(),
+    ProjectedReLURegressorCV(L0Ball(), sizes=[1, 2, 4], cv=2),
 ]
+# The default grid has a hundred fits.
 OTHERS = [
+    ProjectedReLURegressorCV(),
     ProjectedReLURegressor(L1Ball(1.0)),
     ProjectedReLURegressor(constraints.Nonnegative(), fit_intercept=False),
     ProjectedReLURegressor(solver="gd"),
     ProjectedReLURegressor(L1Ball(1.0).project),
-    ProjectedReLURegressorCV(L0Ball(), sizes=[1, 2, 4], cv=2),
 ]
 # The checks fit the descent to data without any scale; that it says so is right, and no concern of theirs.
 quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
