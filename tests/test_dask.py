@@ -170,6 +170,7 @@ def test_columns_are_checked_at_prediction():
         fitted.predict(table[["c0", "c1"]])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning:distributed")
 def test_a_worker_that_dies_during_the_fit_does_not_stop_it(monkeypatch):

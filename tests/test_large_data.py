@@ -41,6 +41,11 @@ FITS = {
         make_two_layer_relu(300, 6, 2, 3, random_state=0),
     ),
 }
+# Some of seconds each run with the slow tests; test_same_answer.py has them, too.
+LONG = {"l1 by cross-validation", "quadratic", "two layers, outliers"}
+fits = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in FITS]
+)
 CUTS = [0, 50, 51, 180, 300]
 
 
@@ -100,7 +105,7 @@ def agree(found, expected, X):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", FITS)
+@fits
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_fit_is_that_of_the_whole_table(name, kind):
     estimator, (X, y) = FITS[name]
@@ -113,7 +118,7 @@ def test_the_fit_is_that_of_the_whole_table(name, kind):
 
 
 @pytest.mark.parametrize("kind", DASK_KINDS)
-@pytest.mark.parametrize("name", FITS)
+@fits
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_dask_fits_as_in_memory(name, kind):
     estimator, (X, y) = FITS[name]

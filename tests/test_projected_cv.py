@@ -175,7 +175,7 @@ def test_the_planted_structure_is_chosen(family, size, seed):
 
 
 @first_of(3, 1)
-@pytest.mark.parametrize("constraint", [None, L0Ball()])
+@pytest.mark.parametrize("constraint", [pytest.param(None, marks=pytest.mark.slow), L0Ball()])
 def test_one_standard_error_is_never_larger_and_follows_its_rule(constraint, seed):
     X, y, s = planted(seed, n=60, noise=0.8)
     sizes = [1, 2, 3, 5, 8, 12]
@@ -207,6 +207,7 @@ def test_the_automatic_radii(seed):
     np.testing.assert_array_equal(by_grid.coef_, model.coef_)
 
 
+@pytest.mark.slow
 def test_the_automatic_numbers_are_distinct_integers_from_one():
     X, y, _ = planted()
     for family in (
@@ -245,6 +246,7 @@ def test_cross_validation_is_worth_it():
 # Folds and weights.
 
 
+@pytest.mark.slow
 def test_folds_as_a_number_a_splitter_or_a_list():
     X, y, s = planted()
 
@@ -276,7 +278,7 @@ def test_one_row_may_be_a_fold():
     ("constraint", "sizes", "selection"),
     [
         (None, [0.5, 1.0, 2.0, 3.0], "min"),
-        (L0Ball(), [1, 2, 3, 6], "one_se"),
+        pytest.param(L0Ball(), [1, 2, 3, 6], "one_se", marks=pytest.mark.slow),
         pytest.param(None, [0.5, 1.0, 2.0, 3.0], "one_se", marks=pytest.mark.slow),
         pytest.param(L0Ball(), [1, 2, 3, 6], "min", marks=pytest.mark.slow),
         *(
@@ -330,6 +332,7 @@ def test_a_fold_of_weight_zero_is_an_error_or_left_out(empty):
         assert np.all(np.isfinite(model.cv_results_["mean_test_score"]))
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds():
     X, y, s = planted()
     one, two = (ProjectedReLURegressorCV(L0Ball(), sizes=[1, 3], cv=2, n_jobs=n).fit(X, y, s) for n in (None, 2))

@@ -675,7 +675,7 @@ def restricted_optimum(X, y, support):
     return np.mean((A @ np.linalg.lstsq(A, y, rcond=None)[0] - y) ** 2) / 2
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("common", "planted"), [(0.0, True), (0.0, False), (0.7, True), (0.7, False), (1.5, True)])
 def test_pursuit_finds_the_global_optimum_over_all_supports(size, planted, common):
     """All targets positive: the majorant is least squares, whose best subset brute force knows.
@@ -740,7 +740,7 @@ def lowest_relu_loss(X, y, supports, n_starts=6):
     )
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_structured_descent_finds_the_lowest_loss_over_all_supports(size):
     """The loss of the ReLU itself, noisy, targets of both signs; the reference descends on every support."""
     d, found, seeds = 8, 0, 20

@@ -36,7 +36,7 @@ VARIANTS = {
     "no intercept": {"n_hidden": 3, "fit_intercept": False},
     "squared": {"n_hidden": 3, "activation": "squared_relu"},
 }
-FAST = ("auto", "three")
+FAST = ("three",)
 # The others run with the slow tests.
 most = pytest.mark.parametrize(
     "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]

@@ -91,6 +91,7 @@ def test_almost_a_third_of_the_rows_may_be_wrong(kind):
     assert is_recovered(model, X, teacher)
 
 
+@pytest.mark.slow
 def test_the_number_of_units_is_found_too():
     X, Y, teacher = planted(10, 3, 4, 300, 0)
     Z, wrong = corrupted(Y, 0.1, 10, 0)
@@ -149,6 +150,7 @@ def test_without_corruption_nothing_changes(m):
 # weights, seeds, other routes
 
 
+@pytest.mark.slow
 def test_the_fit_is_that_of_the_rows_kept():
     X, Y, _ = planted(20, 5, 8, 300, 3, noise=0.05)
     Z, _ = corrupted(Y, 0.1, 10, 3)
