@@ -237,8 +237,11 @@ def test_the_margin_is_that_of_units_of_length_one():
         assert (null_combinations(network, hidden.ravel(), moments.covariance) is not None) == there
 
 
+# Blocks of columns are one, and whitened in pieces of so many bytes.
+@pytest.mark.parametrize("block_bytes", [2**13, 2**21])
 @pytest.mark.parametrize("storage", [sparse.csr_array, sparse.csc_array])
-def test_steps_of_sparse_rows_are_those_of_dense_ones(storage):
+def test_steps_of_sparse_rows_are_those_of_dense_ones(monkeypatch, storage, block_bytes):
+    monkeypatch.setattr(rows_module, "BLOCK_BYTES", block_bytes)
     X, y, W, b = planted(3, noise=0.1)
     steps = []
     for stored in (X, storage(X)):
