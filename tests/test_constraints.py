@@ -857,6 +857,9 @@ def test_a_free_intercept_has_the_sizes_and_the_atoms_of_its_set(name):
     product, point = FreeIntercept(constraint), np.append(w, -70.0)
     assert (product.convex, product.curved) == (constraint.convex, constraint.curved)
     np.testing.assert_array_equal(product.project(point), np.append(constraint.project(w), -70.0))
+    face = product.face(product.project(point.astype(np.float32)))
+    for part in (face.basis, face.normal, face.curvature):
+        assert part is None or part.dtype in (np.float32, np.intp)
     if constraint.size_parameter:
         assert (product.size, product.size_of(point)) == (constraint.size, constraint.size_of(w))
         expected = np.append(constraint.resized(2).project(w), -70.0)
