@@ -90,7 +90,7 @@ class TwoLayerReLURecovery(TwoLayerFit):
     output_coef_std_ : ndarray of shape (n_outputs, n_hidden)
         Standard errors of `output_coef_`. Both are for noise independent of X, correlated across outputs or not. Of
         weights that the data do not determine (`stop_reason_` says so) they are those of the part that they do, 0 if
-        there is none.
+        there is none; of an average of networks (one output, ``n_hidden="auto"``, `alpha_` > 0) there are none: 0.
     exact_ : bool
         Whether `residual_` is zero to rounding (at most 1000 eps) and the rows determine the weights: more equations
         than weights, full rank without the rows on a kink, no unit that vanishes, is parallel or opposite to another,

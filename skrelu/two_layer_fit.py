@@ -215,7 +215,9 @@ class TwoLayerFit(NetworkRegressor):
             if clear is None or not (two_layer.determined(clear, theta) or determines(clear, theta, coordinates)):
                 undetermined = "the rows do not determine all weights"
         errors = np.zeros_like(self.hidden_coef_), np.zeros_like(self.output_coef_)
-        errors = errors if exact else standard_errors(network, theta, coordinates)
+        is_average = self.n_hidden == "auto" and isinstance(network, GivenOutput)
+        if not (exact or is_average):
+            errors = standard_errors(network, theta, coordinates)
         self.hidden_coef_std_, self.output_coef_std_ = (part.astype(rows.dtype) for part in errors)
         self._distribution = predictive_distribution(network, theta, coordinates)
         self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]

@@ -434,3 +434,15 @@ def test_deviations_are_finite_where_nothing_is_identified(shape, alpha):
     again = pickle.loads(pickle.dumps(model)).predict(sparse.csr_array(1e3 * X), return_std=True)
     np.testing.assert_allclose(again[1], std, rtol=1e-9)
     assert all(isinstance(part, (np.ndarray, float)) for part in model._distribution.values())
+
+
+def test_weights_of_an_average_have_no_errors_but_its_predictions_do():
+    X = np.random.default_rng(0).standard_normal((120, 3)) ** 2
+    y = X[:, 0] + np.random.default_rng(1).standard_normal(120)
+    model = TwoLayerReLURecovery(random_state=0).fit(X, y)
+    assert model.alpha_ > 0
+    assert len(model.hidden_coef_) > 24
+    assert not np.any(model.hidden_coef_std_)
+    assert not np.any(model.output_coef_std_)
+    assert np.all(model.predict(X, return_std=True)[1] > 0)
+    assert np.any(TwoLayerReLURecovery(2, random_state=0).fit(X, y).hidden_coef_std_)
