@@ -625,6 +625,11 @@ def test_units_of_a_constant_y_are_zero(activation, n_hidden):
     assert model.converged_
 
 
+def test_a_criterion_is_falling_if_two_decays_lower_it_by_the_stated_share():
+    for criteria, falling in [([1.0, 0.97, 0.9], False), ([1.0, 0.97, 0.84], True), ([1.0, 0.8, 0.84], False)]:
+        assert Path(criteria=criteria).is_falling == falling
+
+
 def test_an_interruption_of_the_first_path_leaves_what_was_before_it(monkeypatch):
     """The mean of y, or the network without weight decay where it comes first."""
 

@@ -372,7 +372,7 @@ def test_gradient_descent_ends_where_the_gradient_is_no_number_or_every_row_is_i
     with np.errstate(all="ignore"):
         problem = Problem(SingleReLU(Rows(1e200 * X, 1e200 * y), fit_intercept=False), WholeSpace())
         (last,) = projected_gradient(problem, problem.at(np.ones(3)), step_size=1.0)
-    assert last.objective == np.inf
+    assert last.objective == last.criterion == np.inf
     problem = Problem(SingleReLU(Rows(np.abs(X), np.abs(y)), fit_intercept=False), WholeSpace())
     (last,) = projected_gradient(problem, problem.at(np.full(3, 100.0)), step_size=1.0)
     assert "every row inactive" in last.finished
