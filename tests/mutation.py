@@ -174,7 +174,7 @@ class Judge:
 
     def record(self, items):
         """Seconds of each test that passes, and the tests that execute each line of each source."""
-        recorder, seconds = coverage.Coverage(data_file=None, include=[f"{ROOT}/skrelu/*"]), {}
+        recorder, seconds = coverage.Coverage(data_file=None, config_file=False, include=[f"{ROOT}/skrelu/*"]), {}
         recorder.start()
         for name, item in items.items():
             recorder.switch_context(name)
