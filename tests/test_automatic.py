@@ -483,7 +483,7 @@ def test_with_given_units_the_best_network_is_kept_and_polished(activation):
 @quietly
 @invariant
 @pytest.mark.parametrize("n_hidden", ["auto", 3])
-@pytest.mark.parametrize("factor", [1e-6, 37.0])
+@pytest.mark.parametrize("factor", [1e-6, pytest.param(37.0, marks=pytest.mark.slow)])
 def test_the_unit_of_y_does_not_matter(activation, n_hidden, factor):
     X, y, _ = table()
     plain, scaled = (
@@ -524,7 +524,7 @@ def test_a_constant_is_added_to_the_predictions(activation, n_hidden):
 @quietly
 @invariant
 @pytest.mark.parametrize("n_hidden", ["auto", 3])
-@pytest.mark.parametrize("normal", [False, True])
+@pytest.mark.parametrize("normal", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_integer_weights_are_repetitions_in_any_order(activation, n_hidden, normal):
     X, y, _ = table(150) if not normal else (*noisy_planted(150, 4, 2, noise=0.5), None)
     s = np.random.default_rng(1).integers(0, 4, 150).astype(float)
@@ -545,7 +545,7 @@ def test_integer_weights_are_repetitions_in_any_order(activation, n_hidden, norm
 
 
 @quietly
-@smooth
+@invariant
 @pytest.mark.parametrize("n_hidden", ["auto", 3])
 def test_the_order_of_rows_does_not_matter_and_the_same_fit_twice_is_the_same(activation, n_hidden):
     X, y, _ = table(150)
@@ -833,7 +833,7 @@ def test_n_init_bounds_the_paths(monkeypatch, n_hidden):
 # Predictive deviations.
 
 
-@pytest.mark.parametrize("alpha", ["auto", 0.0])
+@pytest.mark.parametrize("alpha", ["auto", pytest.param(0.0, marks=pytest.mark.slow)])
 def test_intervals_of_new_targets_cover_as_they_should(alpha):
     covered = []
     for seed in range(5):
@@ -901,7 +901,7 @@ def test_deviations_of_sparse_and_single_precision_inputs_and_of_pickles(n_hidde
 
 
 @quietly
-@smooth
+@invariant
 @pytest.mark.parametrize("options", [{}, {"n_hidden": 7}, {"alpha": 0.0, "n_hidden": 3, "max_iter": 40}])
 def test_deviations_with_fewer_rows_than_columns_are_finite(activation, options):
     rng = np.random.default_rng(0)
@@ -917,7 +917,8 @@ def test_deviations_with_fewer_rows_than_columns_are_finite(activation, options)
 def test_deviations_have_the_unit_of_y():
     X, y, _ = table()
     one, other = (
-        default(n_hidden=3, alpha=0.02 * c).fit(X, c * y).predict(X, return_std=True)[1] / c for c in (1.0, 1000.0)
+        default(n_hidden=3, **BRIEF, alpha=0.02 * c).fit(X, c * y).predict(X, return_std=True)[1] / c
+        for c in (1.0, 1000.0)
     )
     np.testing.assert_allclose(other, one, rtol=1e-5)
 

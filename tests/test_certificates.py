@@ -208,7 +208,7 @@ def test_the_bound_does_not_depend_on_where_zero_is():
         assert lost - 1e-9 <= gap <= 1
 
 
-@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("positive", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[2] > 0])
 def test_the_gap_with_decay_is_the_formula(kind, positive):
     for seed, size in itertools.product(range(4), [0.03, 1.0]):
@@ -489,7 +489,7 @@ def test_the_reference_is_the_norm_at_the_best_linear_part():
 # The solver against the slow one.
 
 
-@pytest.mark.parametrize("n", [12, 40])
+@pytest.mark.parametrize("n", [12, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("positive", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_solver_comes_to_the_optimum_of_the_slow_one(kind, positive, n):

@@ -110,7 +110,7 @@ def test_the_effects_are_those_of_the_best_of_ours(monkeypatch, planted, tmp_pat
     drawn = []
     monkeypatch.setattr(plot, "draw", lambda *arguments: drawn.append(arguments) or b"picture")
     path = tmp_path / "out.png"
-    arguments = ["compare", str(planted), "--plot", str(path), "--models"]
+    arguments = ["compare", str(planted), "--cv", "2", "--plot", str(path), "--models"]
     assert main([*arguments, "projected-relu,mean,ridge,quadratic-net"]) == 0
     assert main([*arguments, "quadratic-net,projected-relu"]) == 0
     assert main([*arguments, "mean,ridge"]) == 0
@@ -123,7 +123,7 @@ def test_the_effects_are_those_of_the_best_of_ours(monkeypatch, planted, tmp_pat
     assert path.read_bytes() == b"picture"
 
 
-@pytest.mark.parametrize("ending", ["png", "svg"])
+@pytest.mark.parametrize("ending", ["png", pytest.param("svg", marks=pytest.mark.slow)])
 def test_plot(tmp_path, planted, ending):
     path = tmp_path / f"out.{ending}"
     assert main(["compare", str(planted), "--cv", "2", "--models", "mean,projected-relu", "--plot", str(path)]) == 0
@@ -161,7 +161,17 @@ def bars(names):
     return Effect("category", 0.2, False, grid, grid, np.random.RandomState(0).rand(5, len(grid)))
 
 
-@pytest.mark.parametrize(("n", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3)])
+@pytest.mark.parametrize(
+    ("n", "columns"),
+    [
+        (1, 1),
+        (2, 2),
+        pytest.param(3, 3, marks=pytest.mark.slow),
+        pytest.param(4, 2, marks=pytest.mark.slow),
+        (5, 3),
+        pytest.param(6, 3, marks=pytest.mark.slow),
+    ],
+)
 def test_panels(n, columns):
     _, axes = panels([curve(f"column {i}", i + 1) for i in range(n)])
     assert [a.get_title() for a in axes] == [f"column {i}  (0.1)" for i in range(n)]

@@ -78,7 +78,10 @@ def printed(capsys, *arguments):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name != "projected-relu-cv" else pytest.param(name, marks=pytest.mark.slow) for name in models.MODELS],
+)
 def test_every_model_comes_back_to_the_last_bit(name, paths, tmp_path):
     table = read_csv(paths[0], "y", ["site"])
     fitted = build_pipeline(name, table, 0).fit(table.X, table.y)
@@ -397,13 +400,13 @@ def nodes_of(name, pipeline):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("forest", {"left_child": 10_000}),
+        pytest.param("forest", {"left_child": 10_000}, marks=pytest.mark.slow),
         ("forest", {"right_child": 0}),
-        ("forest", {"left_child": 10_000, "right_child": 10_000}),
+        pytest.param("forest", {"left_child": 10_000, "right_child": 10_000}, marks=pytest.mark.slow),
         ("forest", {"feature": -5}),
         ("boosting", {"left": 10_000}),
-        ("boosting", {"right": 0}),
-        ("boosting", {"feature_idx": 99}),
+        pytest.param("boosting", {"right": 0}, marks=pytest.mark.slow),
+        pytest.param("boosting", {"feature_idx": 99}, marks=pytest.mark.slow),
         ("boosting", {"is_categorical": 1}),
     ],
 )

@@ -303,7 +303,9 @@ def certify(case, w, p, rng=None):
 
 @every_set
 @every_dtype
-@pytest.mark.parametrize("spread", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize(
+    "spread", [pytest.param(0.1, marks=pytest.mark.slow), 1.0, pytest.param(30.0, marks=pytest.mark.slow)]
+)
 def test_the_projection_is_a_nearest_point(name, dtype, spread):
     case = CASES[name]
     rng = np.random.default_rng(1)

@@ -100,7 +100,9 @@ def slow_moments(X, y, weight, n_directions):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("n_directions", [1, 3, 4])
+@pytest.mark.parametrize(
+    "n_directions", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_moments_are_those_of_full_tensors(block_bytes, storage, n_directions):
     for seed in range(2):
         X, y, weight = table(seed)
@@ -445,7 +447,7 @@ def test_an_estimate_takes_four_passes(monkeypatch):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("n_directions", [5, 20])
+@pytest.mark.parametrize("n_directions", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_memory_is_that_of_blocks(storage, n_directions):
     """Less than n d numbers in all, let alone n d^2, d^3 or n k^2: sparse data never become dense."""
     n, d = 20_000, 200

@@ -82,14 +82,16 @@ MODELS = {
     "chosen": OneHiddenLayerReLU(3, n_init=2, random_state=0),
     "default": OneHiddenLayerReLU(n_init=2, random_state=0),
 }
-models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-FAST = ("decay", "gd", "array", "default")
-# The others run with the slow tests.
-most = pytest.mark.parametrize(
-    "model",
-    [MODELS[name] if name in FAST else pytest.param(MODELS[name], marks=pytest.mark.slow) for name in MODELS],
-    ids=MODELS,
-)
+
+
+def fast(*names):
+    """Parametrize by all models, the others with the slow tests."""
+    cases = [MODELS[name] if name in names else pytest.param(MODELS[name], marks=pytest.mark.slow) for name in MODELS]
+    return pytest.mark.parametrize("model", cases, ids=MODELS)
+
+
+models = fast("auto", "no intercept", "positive", "gd", "default")
+most = fast("decay", "gd", "array", "default")
 
 
 @cache
@@ -202,8 +204,15 @@ def test_the_spread_is_not_the_norm():
 
 @pytest.mark.parametrize(
     ("name", "container"),
-    [(name, sparse.csr_array) for name in ("auto", "no intercept", "decay", "gd", "random", "any size", "default")]
-    + [("auto", sparse.csc_matrix), ("gd", sparse.csc_matrix)],
+    [
+        *[(name, sparse.csr_array) for name in ("auto", "decay", "default")],
+        ("gd", sparse.csc_matrix),
+        *[
+            pytest.param(name, sparse.csr_array, marks=pytest.mark.slow)
+            for name in ("no intercept", "gd", "random", "any size")
+        ],
+        pytest.param("auto", sparse.csc_matrix, marks=pytest.mark.slow),
+    ],
 )
 def test_sparse_is_dense(name, container):
     X, _, s = planted()
@@ -310,7 +319,7 @@ def test_a_tensor_start_beats_a_random_one():
 # Repeated fits.
 
 
-@pytest.mark.parametrize("name", ["auto", "gd", "default"])
+@pytest.mark.parametrize("name", ["auto", "gd", pytest.param("default", marks=pytest.mark.slow)])
 def test_the_same_fit_twice_is_the_same_to_the_last_bit(name):
     X, y, s = planted()
     model = MODELS[name]
@@ -333,7 +342,16 @@ def test_the_seed_decides_the_random_start():
     np.testing.assert_array_equal(generator.init_coef_, one)
 
 
-@pytest.mark.parametrize("name", ["auto", "no intercept", "positive", "decay", "any size"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "auto",
+        "no intercept",
+        pytest.param("positive", marks=pytest.mark.slow),
+        "decay",
+        pytest.param("any size", marks=pytest.mark.slow),
+    ],
+)
 def test_a_warm_start_at_the_optimum_is_soon_done(name):
     X, y, s = planted()
     model = clone(MODELS[name]).set_params(warm_start=True).fit(X, y, s)
@@ -615,7 +633,7 @@ def test_a_callback_that_raises_is_heard(model):
         clone(model).set_callbacks(Hooks(raise_at=2)).fit(X, y, s)
 
 
-@most
+@fast("decay", "gd", "array")
 def test_callbacks_do_not_change_the_fit(model):
     X, y, s = planted()
     watched = clone(model).set_callbacks(Hooks()).fit(X, y, s)
@@ -635,7 +653,7 @@ def test_a_scoring_monitor_logs_a_falling_error():
 def test_a_progress_bar_reaches_the_fits_nested_in_a_search(capsys):
     pytest.importorskip("rich")
     X, y, _ = planted()
-    search = GridSearchCV(OneHiddenLayerReLU(2, random_state=0), {"alpha": [0.0, 0.1]}, cv=2)
+    search = GridSearchCV(OneHiddenLayerReLU(2, random_state=0), {"alpha": [0.1]}, cv=2)
     search.set_callbacks(ProgressBar(max_propagation_depth=2)).fit(X, y)
     assert "OneHiddenLayerReLU" in capsys.readouterr().out
 
@@ -643,7 +661,16 @@ def test_a_progress_bar_reaches_the_fits_nested_in_a_search(capsys):
 # Interruption.
 
 
-@pytest.mark.parametrize("name", ["auto", "gd", "any size", "chosen", "default"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "auto",
+        "gd",
+        pytest.param("any size", marks=pytest.mark.slow),
+        pytest.param("chosen", marks=pytest.mark.slow),
+        pytest.param("default", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interruption_keeps_the_best_so_far_and_warns(name, monkeypatch):
     """Ctrl-C at any pass after those of the start."""
     X, y, _ = planted(n=60, noise=0.5)

@@ -34,6 +34,11 @@ MODELS = {
     "default": OneHiddenLayerReLU(n_init=2, random_state=0),
 }
 models = pytest.mark.parametrize("name", MODELS)
+# The choices of size and of decay are costly: they run with the slow tests.
+most = pytest.mark.parametrize(
+    "name",
+    [name if name not in ("any size", "default") else pytest.param(name, marks=pytest.mark.slow) for name in MODELS],
+)
 
 
 def fit(name, X, y, s=None, **parameters):
@@ -110,7 +115,7 @@ def test_weights_of_one_are_no_weights(name):
     np.testing.assert_array_equal(with_ones.hidden_coef_, without.hidden_coef_)
 
 
-@models
+@most
 def test_the_order_of_the_rows_does_not_matter(name):
     X, y, s = data()
     X = centred(name, X)
@@ -118,7 +123,7 @@ def test_the_order_of_the_rows_does_not_matter(name):
     assert_same(fit(name, X[order], y[order], s[order]), fitted(name))
 
 
-@pytest.mark.parametrize("name", ["auto", "decay", "gd", "default"])
+@pytest.mark.parametrize("name", ["auto", "decay", "gd", pytest.param("default", marks=pytest.mark.slow)])
 def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
     X, y, s = data()
     X = centred(name, X)
@@ -130,7 +135,7 @@ def test_the_size_of_the_blocks_of_rows_does_not_matter(name, monkeypatch):
 # Columns and units of measure.
 
 
-@models
+@most
 def test_the_order_of_the_columns_does_not_matter(name):
     X, y, s = data()
     X = centred(name, X)
@@ -154,8 +159,8 @@ def test_descent_from_a_given_start_follows_the_columns():
     np.testing.assert_allclose(permuted.hidden_coef_, plain.hidden_coef_[:, order], rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("factor", [1e-8, 1e8])
-@models
+@pytest.mark.parametrize("factor", [1e-8, pytest.param(1e8, marks=pytest.mark.slow)])
+@most
 def test_the_units_of_the_target_do_not_matter(name, factor):
     """f -> a f: the same f, every weight times a; the penalty is linear in the weights, so that alpha -> a alpha."""
     X, y, s = data()
@@ -179,8 +184,8 @@ def test_scales_and_shifts_of_the_columns_do_not_matter(name):
     np.testing.assert_allclose(other.hidden_coef_ * scales, plain.hidden_coef_, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["auto", "any size", "default"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["auto", pytest.param("any size", marks=pytest.mark.slow), "default"])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_affine_maps_of_the_inputs_leave_the_predictions(name, seed):
     X, y, _ = data(seed)
     rng = np.random.default_rng(100 + seed)
@@ -200,7 +205,7 @@ def test_linear_maps_of_the_inputs_leave_the_predictions_without_biases(seed):
     np.testing.assert_allclose(other.predict(X @ A), plain.predict(X), rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["auto", "decay"])
+@pytest.mark.parametrize("name", ["auto", pytest.param("decay", marks=pytest.mark.slow)])
 def test_duplicate_columns_share_the_weights_of_one(name):
     """Predictions as without the copies: without penalty there is nothing to choose, and the shortest weights share."""
     X, y, s = data(noise=0.05)
@@ -326,7 +331,15 @@ def documented_objective(model, X, y, s, alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 0.1])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(3, marks=pytest.mark.slow),
+    ],
+)
 def test_no_direction_descends_from_the_solution(seed, alpha):
     """Finite differences of the documented objective, ``alpha sum_j (w_j' S w_j)^(1/2)``, are nowhere below zero.
 
@@ -446,7 +459,16 @@ def test_a_positive_network_fits_the_negative_of_no_network():
     np.testing.assert_array_equal(positive.output_coef_, 1)
 
 
-@pytest.mark.parametrize("name", ["auto", "decay", "gd", "any size", "default"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "auto",
+        "decay",
+        "gd",
+        pytest.param("any size", marks=pytest.mark.slow),
+        pytest.param("default", marks=pytest.mark.slow),
+    ],
+)
 def test_single_precision_is_close(name):
     X, y, _ = data(noise=0.05)
     X = centred(name, X)

@@ -65,7 +65,9 @@ def assert_recovered(activation, seed, d, k, n, **options):
 
 
 @every_activation
-@pytest.mark.parametrize(("biased", "output_weights"), [(False, "positive"), (True, "signed")])
+@pytest.mark.parametrize(
+    ("biased", "output_weights"), [pytest.param(False, "positive", marks=pytest.mark.slow), (True, "signed")]
+)
 def test_the_planted_network_is_recovered(activation, biased, output_weights):
     assert_recovered(activation, 0, 20, 4, 4000, biased=biased, output_weights=output_weights)
 
@@ -127,7 +129,7 @@ def test_an_activation_of_value_and_derivative_alone():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
-@every_activation
+@each_kind
 def test_the_tensor_start_is_better_than_a_random_one(activation):
     """The median error of the units, after matching; up to a sign where that is free."""
     errors = {"tensor": [], "random": []}
@@ -142,19 +144,30 @@ def test_the_tensor_start_is_better_than_a_random_one(activation):
     assert np.median(errors["tensor"]) < 0.2
 
 
-def test_newton_with_noise_converges_to_rounding():
-    for activation in ("softplus", "tanh", "gelu"):
-        X, y, teacher = planted(0, 2000, 10, 3, activation=activation, noise=0.1)
-        model = OneHiddenLayerNet(3, activation=activation, alpha=0, random_state=0).fit(X, y)
-        assert model.converged_
-        assert 2 * model.loss_ == pytest.approx(0.01, rel=0.15)
-        assert function_error(model, teacher, 10) < 0.1
+@pytest.mark.parametrize(
+    "activation",
+    ["tanh", pytest.param("softplus", marks=pytest.mark.slow), pytest.param("gelu", marks=pytest.mark.slow)],
+)
+def test_newton_with_noise_converges_to_rounding(activation):
+    X, y, teacher = planted(0, 2000, 10, 3, activation=activation, noise=0.1)
+    model = OneHiddenLayerNet(3, activation=activation, alpha=0, random_state=0).fit(X, y)
+    assert model.converged_
+    assert 2 * model.loss_ == pytest.approx(0.01, rel=0.15)
+    assert function_error(model, teacher, 10) < 0.1
 
 
 # the ReLU is one of them
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 0}, {"alpha": 0.1}, {"step_size": 0.5, "max_iter": 20, "tol": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"alpha": 0},
+        pytest.param({"alpha": 0.1}, marks=pytest.mark.slow),
+        {"step_size": 0.5, "max_iter": 20, "tol": 0},
+    ],
+)
 def test_the_relu_is_a_special_case(options):
     X, y, _ = planted(0, 300, 6, 3, activation="relu", noise=0.1)
     one = OneHiddenLayerReLU(3, random_state=0, **options).fit(X, y)
@@ -201,7 +214,9 @@ def test_scikit_learn_checks_of_other_networks(estimator):
     check_estimator(estimator, on_skip=None)
 
 
-@each_kind
+@pytest.mark.parametrize(
+    "activation", [name if name == "tanh" else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_real_data(activation):
     """Five-fold R2 on the diabetes data, defaults."""
@@ -242,7 +257,9 @@ def test_integer_weights_are_repetitions(activation, options):
     assert np.abs(plain.fit(X, y).predict(X) - weighted).max() > 1e-4 * np.ptp(y)
 
 
-@each_kind
+@pytest.mark.parametrize(
+    "activation", [name if name == "tanh" else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+)
 def test_same_data_same_result_to_the_last_bit(activation):
     X, y, _ = planted(0, 300, 6, 2, activation=activation, noise=0.05)
     model = OneHiddenLayerNet(2, activation=activation, n_init=2, random_state=0)
@@ -287,11 +304,11 @@ HOSTILE = [{}, {"n_hidden": 7}, {"alpha": 0}, {"solver": "gd"}, {"alpha": 0.1, "
 
 
 @quietly
-# Each problem with activations of two kinds, each activation with one or two problems; all pairs with the slow tests.
+# Each problem with an activation of its own; all pairs with the slow tests.
 @pytest.mark.parametrize(
     ("activation", "options"),
     [
-        pytest.param(name, options, marks=[] if (i - j) % 5 == 0 else pytest.mark.slow)
+        pytest.param(name, options, marks=[] if i == j else pytest.mark.slow)
         for j, options in enumerate(HOSTILE)
         for i, name in enumerate(ALL)
     ],

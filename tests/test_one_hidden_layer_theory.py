@@ -168,7 +168,16 @@ def descent_path(seed, *, noise=0.0, d=10, k=3, n=2000, max_iter=2000):
     return path, model.fit(X, y), (X, y, teacher)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        0,
+        1,
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param(4, marks=pytest.mark.slow),
+    ],
+)
 def test_gradient_descent_converges_linearly_to_the_planted_weights(seed):
     """The logarithm of the distance is a falling straight line over at least six decades, down to 1e-10."""
     path, model, _ = descent_path(seed)
@@ -209,7 +218,7 @@ def test_gradient_descent_comes_to_the_planted_weights_over_many_seeds(least_suc
     assert succeeded >= least_successes(100, 0.95)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_gradient_descent_with_noise_converges_linearly_to_the_statistical_error(seed):
     path, model, (X, y, teacher) = descent_path(seed, noise=0.1)
     errors = np.array(path.errors)
@@ -363,7 +372,8 @@ def test_within_the_assumptions_nothing_is_withdrawn():
     assert "guarantee" not in told
 
 
-@pytest.mark.parametrize("output_weights", ["signed", pytest.param("positive", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("output_weights", ["signed", "positive"])
 def test_the_tensor_start_is_as_near_as_its_targets_say(output_weights):
     """(20, 5, 10 000): at most 0.12 in the median of five seeds; it falls like one over the root of n."""
     medians = []

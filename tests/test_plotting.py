@@ -443,7 +443,7 @@ class TestWeightsDisplay:
         assert width <= 12.8
         assert height <= 16
 
-    @pytest.mark.parametrize("shape", [(1, 5), (20, 100), (60, 200)])
+    @pytest.mark.parametrize("shape", [(1, 5), (20, 100), pytest.param((60, 200), marks=pytest.mark.slow)])
     @pytest.mark.parametrize("beside", [False, True])
     def test_legend_lies_within_the_axes_above_the_first_row(self, shape, beside):
         ax = plt.subplots(1, 2, figsize=(10, 4))[1][0] if beside else None

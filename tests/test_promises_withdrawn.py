@@ -257,7 +257,7 @@ def quadratic(seed, broken, d=20, k=1):
     return X, y, teacher.matrix_
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("init", ["random", "spectral"])
 @pytest.mark.parametrize("broken", ["few rows", "noise", "another sign", "heavy tails"])
 def test_positive_units_that_are_not_the_planted_ones_are_not_certified(broken, init, k, holds_in_most_seeds):
@@ -324,7 +324,9 @@ def test_on_other_inputs_two_layers_that_are_exact_are_the_planted_ones(inputs, 
         assert not model.exact_ or recovery_error(V, model.hidden_coef_, scale_invariant=True) < 1e-9, seed
 
 
-@pytest.mark.parametrize("inputs", ["normal", "signs", "exponential", "heavy rows"])
+@pytest.mark.parametrize(
+    "inputs", ["normal", "signs", "exponential", pytest.param("heavy rows", marks=pytest.mark.slow)]
+)
 def test_a_noisy_fit_warns_of_inputs_that_are_not_normal_and_of_no_others(inputs, holds_in_most_seeds):
     def as_said(seed):
         X, y, _ = two_layers(seed, inputs, n=800, d=4, noise=0.1)

@@ -85,7 +85,17 @@ MODELS = {
     "gd": QuadraticNet(K, alpha=0, solver="gd", max_iter=60, tol=0, random_state=0),
     "gd full": QuadraticNet(alpha=0, solver="gd", max_iter=60, tol=0, random_state=0),
 }
-models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+# The others run with the slow tests.
+models = pytest.mark.parametrize(
+    "model",
+    [
+        MODELS[name]
+        if name in ("full", "decay", "positive", "few", "gd")
+        else pytest.param(MODELS[name], marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+    ids=MODELS,
+)
 
 
 @cache
@@ -334,7 +344,13 @@ def test_above_the_largest_slope_decay_leaves_no_units(output_weights):
 
 @pytest.mark.parametrize(
     ("model", "container"),
-    [*((model, sparse.csr_array) for model in MODELS.values()), (MODELS["full"], sparse.csc_matrix)],
+    [
+        *(
+            pytest.param(model, sparse.csr_array, marks=[] if name in ("decay", "few", "gd") else pytest.mark.slow)
+            for name, model in MODELS.items()
+        ),
+        (MODELS["full"], sparse.csc_matrix),
+    ],
     ids=[*MODELS, "full-csc_matrix"],
 )
 def test_sparse_is_dense(model, container):
@@ -693,7 +709,17 @@ def test_a_progress_bar_reaches_the_fits_nested_in_a_search(capsys):
 # Interruption.
 
 
-@pytest.mark.parametrize("name", ["full", "decay", "positive", "few", "few decay", "gd"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "full",
+        pytest.param("decay", marks=pytest.mark.slow),
+        pytest.param("positive", marks=pytest.mark.slow),
+        "few",
+        pytest.param("few decay", marks=pytest.mark.slow),
+        "gd",
+    ],
+)
 def test_an_interruption_keeps_the_best_so_far_and_warns(name, monkeypatch):
     """Ctrl-C at any pass after those of the start and before the last five, of loss, deviations and certificate."""
     X, y, _ = planted(n=60, noise=0.5)
@@ -946,7 +972,7 @@ def hostile():
     }
 
 
-@most
+@some
 @pytest.mark.parametrize("kind", hostile())
 @pytest.mark.usefixtures("bounded")
 def test_hostile_inputs(kind, name):
@@ -971,7 +997,9 @@ def test_a_mean_far_away_is_no_loss(name, shift, loss):
 
 
 @pytest.mark.parametrize("name", ["pure", "no line", "no intercept", "decay"])
-@pytest.mark.parametrize("shift", [1e3, 1e6, 1e8])
+@pytest.mark.parametrize(
+    "shift", [pytest.param(1e3, marks=pytest.mark.slow), 1e6, pytest.param(1e8, marks=pytest.mark.slow)]
+)
 def test_a_mean_far_away_is_never_worse_than_nothing(name, shift):
     """Of a model with an origin the problem is ill-conditioned, but M = 0 is among its matrices."""
     X = X4 + shift
@@ -1135,7 +1163,15 @@ def test_columns_of_very_different_scales(name):
 
 
 @pytest.mark.parametrize("name", ["decay", "two decay", "positive decay"])
-@pytest.mark.parametrize("shift", [1.0, 30.0, pytest.param(1e3, marks=pytest.mark.slow), 1e6])
+@pytest.mark.parametrize(
+    "shift",
+    [
+        pytest.param(1.0, marks=pytest.mark.slow),
+        30.0,
+        pytest.param(1e3, marks=pytest.mark.slow),
+        pytest.param(1e6, marks=pytest.mark.slow),
+    ],
+)
 def test_decay_with_a_mean_away_is_certified_or_warned_of(name, shift):
     """There decay is of the user's own origin: the problem is another, and ill-conditioned; it says so."""
     model = fit(name, X4 + shift)

@@ -198,7 +198,9 @@ def test_weights_repeat_rows(options):
     np.testing.assert_allclose(told[0], told[1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", SOLVED)
+@pytest.mark.parametrize(
+    "options", [SOLVED[0], *(pytest.param(options, marks=pytest.mark.slow) for options in SOLVED[1:3]), SOLVED[3]]
+)
 def test_scales_permutations_and_shifts(options):
     X, y, s = noisy(n=80, noise=15.0)
     model = chosen(**options)
@@ -284,7 +286,7 @@ def test_deviations_of_float32_sparse_and_pickled():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X, return_std=True)[1], std)
 
 
-@pytest.mark.parametrize("alpha", [0.3, 3.0])
+@pytest.mark.parametrize("alpha", [pytest.param(0.3, marks=pytest.mark.slow), 3.0])
 def test_degrees_of_freedom_are_the_divergence_of_the_fit(alpha):
     """``sum_i d f(x_i) / d y_i`` at a fixed alpha, by differences."""
     X, y, _ = noisy(n=40, d=3, noise=1.0)
@@ -299,7 +301,15 @@ def test_degrees_of_freedom_are_the_divergence_of_the_fit(alpha):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("options", [*SOLVED, PURE, {"fit_intercept": False}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        *(pytest.param(options, marks=pytest.mark.slow) for options in SOLVED[1:]),
+        PURE,
+        pytest.param({"fit_intercept": False}, marks=pytest.mark.slow),
+    ],
+)
 def test_hostile_tables_give_finite_fits(options):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 4))

@@ -34,7 +34,11 @@ MODELS = {
     "no intercept": QuadraticNet(alpha=0, fit_intercept=False),
     "gd": QuadraticNet(K, alpha=0, solver="gd", max_iter=30, tol=0, random_state=0),
 }
-models = pytest.mark.parametrize("name", MODELS)
+FAST = ("full", "decay", "few", "no intercept", "gd")
+# The others run with the slow tests.
+models = pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 SOLVED = [name for name in MODELS if name != "gd"]
 FREE = ["full", "positive", "few"]  # of any origin
 UNPENALISED = [*FREE, "pure", "few pure", "no line", "no intercept"]
@@ -82,7 +86,7 @@ def test_the_weights_count():
 
 
 @models
-@pytest.mark.parametrize("factor", [7.0, 1e-3])
+@pytest.mark.parametrize("factor", [7.0, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_a_common_factor_of_the_weights_changes_nothing(name, factor):
     X, y, s = data()
     assert_same(fit(name, X, y, factor * s), fit(name, X, y, s))

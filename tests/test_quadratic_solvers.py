@@ -279,7 +279,7 @@ def solved(model, goal=1e-8, tol=1e-10, max_iter=2000, start="none", **options):
     return network, run, certificate(model, network.parts(run.theta), reference)
 
 
-@pytest.mark.parametrize("n", [30, 300])
+@pytest.mark.parametrize("n", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("alpha", [1e-3, 0.03, 1.0, 30.0])
 @pytest.mark.parametrize("start", ["none", "proximal"])

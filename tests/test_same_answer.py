@@ -92,6 +92,16 @@ every_setting = pytest.mark.parametrize(
 )
 
 
+def paired(arrivals, period):
+    """Parametrize by all pairs of a setting and an arrival; each fast setting runs always with every period-th."""
+    cases = [
+        pytest.param(*case, arrival, marks=[] if case in FAST and (i - j) % period == 0 else slow)
+        for i, case in enumerate(FAST + OTHERS)
+        for j, arrival in enumerate(arrivals)
+    ]
+    return pytest.mark.parametrize(("name", "setting", "arrival"), cases, ids=lambda part: part)
+
+
 def table(dtype=np.float64):
     """Columns off centre, a third of the entries zero; y of two ReLUs and noise, of both signs."""
     rng = np.random.default_rng(0)
@@ -186,15 +196,16 @@ def test_all_estimators_have_settings():
     assert set(SETTINGS) == estimators
 
 
-@pytest.mark.parametrize("arrival", ARRIVALS)
-@every_setting
+@paired(ARRIVALS, 5)
 def test_however_the_rows_arrive_the_answer_is_the_same(name, setting, arrival, reference, tmp_path):
     X, y = table()
     found = fitted(name, setting, *ARRIVALS[arrival](X, y, tmp_path))
     assert_same_answer(found, reference(name, setting, np.float64), X, TOL)
 
 
-@pytest.mark.parametrize("number", [1, 2, 8])
+@pytest.mark.parametrize(
+    "number", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 8]
+)
 @every_setting
 def test_blocks_of_eight_rows_in_any_number_of_threads_give_the_same_answer(
     name, setting, number, reference, monkeypatch
@@ -209,8 +220,7 @@ def test_blocks_of_eight_rows_in_any_number_of_threads_give_the_same_answer(
 TOL_SINGLE = 100 * float(np.finfo(np.float32).eps)
 
 
-@pytest.mark.parametrize("arrival", ["csr array", "blocks", "iterator", "dask array"])
-@every_setting
+@paired(["csr array", "blocks", "iterator", "dask array"], 4)
 def test_rows_in_single_precision_give_the_same_answer(name, setting, arrival, reference, tmp_path):
     X, y = table(np.float32)
     found = fitted(name, setting, *ARRIVALS[arrival](X, y, tmp_path))

@@ -106,7 +106,7 @@ def balanced(V, b, U, power, alpha, S):
 # The formula
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("fit_intercept", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("alpha", [0.0, 0.03])
 @pytest.mark.parametrize("activation", ["relu", "squared_relu", LOG_SQUARE])
 def test_they_are_those_of_an_explicit_jacobian(activation, alpha, fit_intercept):
@@ -189,7 +189,7 @@ def spread(shape, noise, kind, n_draws):
     return [np.concatenate(layer) for layer in zip(*draws, strict=True)]
 
 
-@pytest.mark.parametrize("kind", ["independent", "correlated"])
+@pytest.mark.parametrize("kind", [pytest.param("independent", marks=pytest.mark.slow), "correlated"])
 def test_the_spread_over_a_few_draws(kind):
     hidden, output = spread(SHAPES[0], 0.1, kind, 20)
     z = np.concatenate([hidden, output])
@@ -230,7 +230,7 @@ def test_a_weight_is_a_repetition(data):
         np.testing.assert_allclose(std, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("times", [4, 25])
+@pytest.mark.parametrize("times", [pytest.param(4, marks=pytest.mark.slow), 25])
 def test_they_fall_as_the_root_of_the_number_of_rows(data, model, times):
     X, y = data
     used = (3 * (6 + 1 + 4 - 1) + 4) / 4
@@ -248,7 +248,9 @@ def test_new_rows_count_as_much():
         assert np.median(std / expected) == pytest.approx(4, rel=0.1)
 
 
-@pytest.mark.parametrize("factor", [1e-6, 3.0, 1e8])
+@pytest.mark.parametrize(
+    "factor", [1e-6, pytest.param(3.0, marks=pytest.mark.slow), pytest.param(1e8, marks=pytest.mark.slow)]
+)
 def test_the_unit_of_y(data, model, factor):
     X, y = data
     hidden, output = errors(fitted(X, factor * y, 3))
@@ -256,7 +258,9 @@ def test_the_unit_of_y(data, model, factor):
     np.testing.assert_allclose(output, factor * model.output_coef_std_, rtol=1e-7)
 
 
-@pytest.mark.parametrize("factor", [1e-6, 3.0, 1e8])
+@pytest.mark.parametrize(
+    "factor", [1e-6, pytest.param(3.0, marks=pytest.mark.slow), pytest.param(1e8, marks=pytest.mark.slow)]
+)
 def test_the_unit_of_all_columns(data, model, factor):
     X, y = data
     hidden, output = errors(fitted(factor * X, y, 3))
@@ -409,7 +413,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOWER = ("more units than columns", "fewer rows than weights", "one column of y", "a linear y", "large y", "small X")
+
+
+@pytest.mark.parametrize(
+    "case", [case if case not in SLOWER else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_all_are_finite_and_of_the_shape_of_the_weights(data, case):
     X, y, k, options = CASES[case](*data)
     model = fitted(X, y, k, **options)

@@ -66,7 +66,7 @@ def start_errors(n, d, k, output_weights, seeds):
         (50, 10, 10_000, "positive", 0.23),
         (50, 10, 10_000, "signed", 0.23),
         pytest.param(50, 10, 50_000, "positive", 0.10, marks=pytest.mark.slow),
-        (50, 10, 50_000, "signed", 0.10),
+        pytest.param(50, 10, 50_000, "signed", 0.10, marks=pytest.mark.slow),
         pytest.param(100, 20, 50_000, "positive", 0.19, marks=pytest.mark.slow),
         pytest.param(100, 20, 50_000, "signed", 0.19, marks=pytest.mark.slow),
     ],

@@ -122,7 +122,15 @@ DETOURS_OF = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "detour"), [(name, key) for name in MODELS for key in DETOURS | DETOURS_OF[name]])
+# Each detour with two or three estimators, or its only one; all pairs with the slow tests.
+@pytest.mark.parametrize(
+    ("name", "detour"),
+    [
+        pytest.param(name, key, marks=[] if (i - j) % 3 == 0 else pytest.mark.slow)
+        for i, name in enumerate(MODELS)
+        for j, key in enumerate(DETOURS | DETOURS_OF[name])
+    ],
+)
 def test_a_fit_after_any_other_is_the_first_to_the_last_bit(name, detour):
     parameters, data = (DETOURS | DETOURS_OF[name])[detour]
     model = clone(MODELS[name]).set_params(**parameters)
@@ -232,7 +240,7 @@ def fitted_by(map_function, finished):
     return [content(vars(model)) for model in models], sorted(str(warning.message) for warning in caught)
 
 
-@pytest.mark.parametrize("inner", [1, 3])
+@pytest.mark.parametrize("inner", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("finished", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fits_in_eight_threads_are_those_in_turn_with_the_same_warnings(finished, inner, monkeypatch):
     monkeypatch.setattr(threads, "n_threads", lambda: inner)
@@ -325,7 +333,7 @@ class Raises:
         raise self.exception
 
 
-@pytest.mark.parametrize("inner", [1, 2])
+@pytest.mark.parametrize("inner", [pytest.param(1, marks=pytest.mark.slow), 2])
 @every
 def test_a_fit_and_a_prediction_leave_the_process_as_it_was(name, inner, monkeypatch):
     monkeypatch.setattr(threads, "n_threads", lambda: inner)
@@ -336,7 +344,7 @@ def test_a_fit_and_a_prediction_leave_the_process_as_it_was(name, inner, monkeyp
         assert world() == before
 
 
-@pytest.mark.parametrize("exception", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("exception", [pytest.param(RuntimeError, marks=pytest.mark.slow), KeyboardInterrupt])
 @every
 def test_a_fit_that_fails_leaves_the_process_as_it_was(name, exception, monkeypatch):
     monkeypatch.setattr(threads, "n_threads", lambda: 2)

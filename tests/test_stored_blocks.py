@@ -91,7 +91,14 @@ def test_sums_do_not_hang_on_the_cuts(cuts, seed, single):
     )
 
 
-@pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array, sparse.csc_array])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(sparse.csr_matrix, marks=pytest.mark.slow),
+        pytest.param(sparse.csr_array, marks=pytest.mark.slow),
+        sparse.csc_array,
+    ],
+)
 def test_sparse_blocks(make):
     X, y = make_one_hidden_layer(300, 6, 2, random_state=1)
     X[np.random.default_rng(0).random(X.shape) < 0.4] = 0
@@ -155,8 +162,8 @@ class Made:
 
 @pytest.mark.parametrize("once", [False, True])
 def test_memory_is_a_few_blocks(once):
-    """Sixty blocks of a megabyte; an iterator, that comes only once, lies in a temporary file meanwhile."""
-    blocks = Made(60, 2_500, 50)
+    """Thirty blocks of a megabyte; an iterator, that comes only once, lies in a temporary file meanwhile."""
+    blocks = Made(30, 2_500, 50)
     y = np.concatenate([np.maximum(block @ np.ones(50), 0) for block in blocks])
     tracemalloc.start()
     fitted = ProjectedReLURegressor().fit(_source(blocks, once), y)
