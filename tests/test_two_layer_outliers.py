@@ -71,7 +71,8 @@ def test_corrupted_rows_are_found_and_both_layers_recovered(size, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_recovery_of_many_seeds(size, kind):
+def test_recovery_of_many_seeds(size, kind, least_successes):
+    """Of 0.95, claimed with a tenth of the rows wrong; one set of draws in a million would fail, most of 0.6 do."""
     d, k, m, n = size
     successes = 0
     for seed in range(20):
@@ -79,7 +80,7 @@ def test_recovery_of_many_seeds(size, kind):
         Z, wrong = corrupted(Y, 0.1, kind, seed)
         model = TwoLayerReLURecovery(k, outliers="detect", random_state=seed).fit(X, Z)
         successes += np.array_equal(model.outlier_mask_, wrong) and is_recovered(model, X, teacher)
-    assert successes >= 19
+    assert successes >= least_successes(20, 0.95)
 
 
 @pytest.mark.parametrize("kind", [10, "other rows", "junk"])

@@ -345,8 +345,11 @@ class TwoLayer:
 
     @property
     def lowest(self):
-        """The objective at and below which the residual is, to rounding, zero."""
-        return (100 * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
+        """The objective at and below which the residual is, to rounding, zero: digits go with means far away."""
+        white = self.whitening
+        varies = np.any(white.columns.reshape(white.size, -1), axis=1)
+        away = np.max(np.abs(white.center[varies]) / white.deviations[varies], initial=0.0)
+        return ((100 + float(away)) * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
 
     def _at_fixed_lengths(self, theta, direction):
         """Return a direction without its part along the lengths of the units, where these are free.
