@@ -312,5 +312,16 @@ def _further(network, rng, attempt, **options):
 
 
 def decay_in_user_units(network, relative):
-    """Return the alpha that counts as `relative` with y in units of the `target_scale` of a network of free outputs."""
-    return relative / network.variant(alpha=1.0)._decays[1]
+    """Return the alpha that counts as `relative` with y in units of the `target_scale` of the network.
+
+    Where the decays of both layers differ, as less in one: no alpha follows the unit of y in both.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    decay = max(network.variant(alpha=1.0).decays)
+    if not relative < np.finfo(np.float64).max * decay:
+        raise ValueError(f"X or y: weight decay in the unit of y overflows {np.dtype(np.float64)}; rescale it")
+    return relative / decay
