@@ -40,7 +40,7 @@ def predictive_distribution(network, theta, whitening):
     basis, variances = _directions(whitening)
     floor, size_of_value = RANK_TOL * max(values[-1], 0), size ** (p or 0)
     return {
-        "noise": np.diag(noise) * network.target_scale**2,
+        "noise": np.diag(noise) * network.target_scale * network.target_scale,
         "constant": network.fit_intercept / n,
         "rotation": rotation / size[:, None],
         "inverse": shared * _inverse(np.outer(values, variances), network.decays[0], floor),

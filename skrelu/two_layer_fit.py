@@ -206,7 +206,7 @@ class TwoLayerFit(NetworkRegressor):
             setattr(self, name, value.astype(rows.dtype))
         unit, loss = network.target_scale, network.loss(theta)
         self.alpha_, self.loss_, self.residual_ = network.alpha, loss * unit * unit, (2 * loss) ** 0.5
-        if not (np.isfinite(self.loss_) and np.all(np.isfinite(self.output_coef_))):
+        if not (np.isfinite(self.loss_) and np.all(np.isfinite(self.output_coef_)) and network.is_finite(theta)):
             raise ValueError(f"X or y: squares of their entries overflow {rows.dtype}; rescale them")
         undetermined, exact = network.undetermined(theta), self.residual_ <= EXACT_EPS * float(np.finfo(rows.dtype).eps)
         coordinates = whitening(rows, centered=self.fit_intercept) if self._is_gd else network.whitening

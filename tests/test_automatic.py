@@ -24,8 +24,8 @@ from skrelu.networks.weights import Weights, averaged
 from skrelu.rows import Rows
 from skrelu.solvers import decay_path as decays
 from skrelu.solvers.automatic import NEGLIGIBLE, PARSIMONY, SEARCHED
-from skrelu.solvers.decay_path import Path, decay_in_user_units, decay_path, path_network, random_path_start
-from skrelu.solvers.hidden_layer import NEWTON_STALL
+from skrelu.solvers.decay_path import Path, decay_path, path_network, random_path_start
+from skrelu.solvers.hidden_layer import NEWTON_STALL, decay_in_user_units
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.whitening import whitening
 
@@ -277,7 +277,7 @@ def test_decays_start_at_first_and_decrease_by_a_factor(monkeypatch, activation)
     np.testing.assert_allclose(relative, decays.FIRST * decays.FACTOR ** -np.arange(6.0), rtol=1e-10)
     # What counts beside half the mean squared error with y in units of its standard deviation.
     for stage, expected in zip(path.networks, relative, strict=True):
-        np.testing.assert_allclose(stage._decays, expected, rtol=1e-10)
+        np.testing.assert_allclose(stage.decays, expected, rtol=1e-10)
     assert decay_in_user_units(path_network(network), decays.FIRST) == pytest.approx(alphas[0])
 
 

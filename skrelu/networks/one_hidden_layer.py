@@ -238,14 +238,14 @@ class OneHiddenLayer:
         return np.where(theta[-self.n_hidden :] < 0, -1.0, 1.0) if self.positive and self.free_output else 1.0
 
     @property
-    def _decays(self):
-        """Alpha in the units of hidden and output weights."""
+    def decays(self):
+        """Alpha in the units of hidden and of output weights."""
         t = self.target_scale
         return self.alpha * (self.ratio * self._hidden_unit / t) ** 2, self.alpha * (self._output_unit / t) ** 2
 
     def _penalty_terms(self, theta):
         hidden, head, v = self.unpack(theta)
-        rank, scale = self.whitening.size, self._decays
+        rank, scale = self.whitening.size, self.decays
         SW = np.zeros_like(hidden)
         SW[:, :rank] = hidden[:, :rank] @ self.whitening.variances
         value = (scale[0] * np.sum(hidden * SW) + scale[1] * (v @ v)) / 2
@@ -272,8 +272,8 @@ class OneHiddenLayer:
         A, A_v = self.slope_moments(theta)
         if self.alpha > 0:
             mean_variance = np.trace(self.whitening.variances) / max(self.whitening.rank, 1)
-            A += self._decays[0] * mean_variance * np.diag(np.arange(len(A)) < self.n_hidden)
-            A_v = A_v + self._decays[1] * np.eye(self.n_hidden)
+            A += self.decays[0] * mean_variance * np.diag(np.arange(len(A)) < self.n_hidden)
+            A_v = A_v + self.decays[1] * np.eye(self.n_hidden)
         inverse = regular_inverse(A, self.ridge)
         signs = self._output_signs(theta) * np.ones(self.n_hidden)
         inverse_v = np.outer(signs, signs) * regular_inverse(A_v, self.ridge) if self.free_output else None
@@ -349,7 +349,7 @@ class OneHiddenLayer:
         A, A_v = self.slope_moments(theta)
         penalties = np.linalg.eigvalsh(self.whitening.variances)[self.whitening.size - self.whitening.rank :]
         variances = np.append(1 / np.maximum(penalties, 1e-10), np.ones(int(self.fit_intercept)))
-        hidden_decay, output_decay = self._decays
+        hidden_decay, output_decay = self.decays
         total = spectral_degrees_of_freedom(np.linalg.eigvalsh(A), variances, hidden_decay) + self.fit_intercept
         if self.activation.homogeneity is None:
             total += spectral_degrees_of_freedom(np.linalg.eigvalsh(A_v), np.ones(1), output_decay)

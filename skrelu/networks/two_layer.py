@@ -202,6 +202,19 @@ class TwoLayer:
 
         return np.round(self.rows.sum(f, *self.stacked(theta))[0] * self.rows.weight_sum, 6)
 
+    def is_finite(self, theta):
+        """Whether units of a homogeneous f, of length one in the user's units, do not overflow: powers of X can.
+
+        One pass: their root mean squares times n^(1/2), above which none is where rows weigh alike, are compared.
+        """
+        layer, p = self.layer(theta), self.activation.homogeneity
+        if p is None:
+            return True
+        values = np.hypot(layer.mean, layer.deviations) * self.rows.n_samples**0.5
+        with np.errstate(over="ignore", under="ignore"):
+            largest = float(np.finfo(self.rows.dtype).max) * np.hypot.reduce(self._planes(theta)[0], axis=1) ** p
+        return bool(np.all(values <= largest))
+
     def contributions(self, theta):
         """Return ``|u_j|`` times the standard deviation of the unit; one pass."""
         layer = self.layer(theta)

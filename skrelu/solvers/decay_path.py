@@ -8,7 +8,7 @@ import numpy as np
 from skrelu.criteria import generalised_cross_validation
 from skrelu.networks.weights import Weights
 from skrelu.solvers.descent import Descent
-from skrelu.solvers.hidden_layer import balanced
+from skrelu.solvers.hidden_layer import balanced, decay_in_user_units
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.quasi_newton import quasi_newton
 
@@ -197,11 +197,6 @@ def is_constant(network):
 def target_mean(network):
     """Return the mean of y, 0 without intercept."""
     return network.rows.sum(lambda X, y, s: ((s @ y).astype(np.float64),))[0] if network.fit_intercept else 0.0
-
-
-def decay_in_user_units(network, relative):
-    """Return the alpha that counts as `relative` with y in units of its standard deviation."""
-    return relative / network.variant(alpha=1.0)._decays[1]
 
 
 def random_path_start(network, rng):

@@ -301,8 +301,27 @@ def _further(network, rng, attempt, **options):
     if relaxed:
         return refined(network, _balanced(network, hidden, head, v), rng, **options)
     rival = options.pop("rival", np.inf)
-    decayed = network.variant(alpha=max(DECAYS[-1] * network.target_scale**2, network.alpha), free_output=True)
+    # On hidden weights in the unit of y, too: these decays, and the descent, then are the same in any unit.
+    ratio = network.target_scale if network.activation.homogeneity is None else 1.0
+    decayed = network.variant(free_output=True, ratio=ratio)
+    decayed = decayed.variant(alpha=decay_in_user_units(decayed, DECAYS[-1]))
     budget = {**options, "max_iter": min(options["max_iter"], DECAY_ITERATIONS)}
     descent = Descent(_balanced(decayed, hidden, head, v)).followed_by(until_stalled(), decayed, **budget)
     network, theta = _collapsed(network, decayed, descent.theta, rng)
     return network, descent.moved(network, theta).followed_by(until_stalled(rival), network, **options)
+
+
+def decay_in_user_units(network, relative):
+    """Return the alpha that counts as `relative` with y in units of the `target_scale` of the network.
+
+    Where the decays of both layers differ, as less in one: no alpha follows the unit of y in both.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    decay = max(network.variant(alpha=1.0).decays)
+    if not relative < np.finfo(np.float64).max * decay:
+        raise ValueError(f"X or y: weight decay in the unit of y overflows {np.dtype(np.float64)}; rescale it")
+    return relative / decay

@@ -7,6 +7,7 @@ import numpy as np
 from skrelu.criteria import generalised_cross_validation, spectral_degrees_of_freedom
 from skrelu.solvers.decay_path import early_stopped
 from skrelu.solvers.descent import Descent
+from skrelu.solvers.hidden_layer import decay_in_user_units
 from skrelu.solvers.loop import INTERRUPTED
 from skrelu.solvers.two_layer import SMOOTHED_OBJECTIVE
 
@@ -126,14 +127,6 @@ def settled(network, descent, **options):
     """Return the descent after another stage of a path: as that of the network chosen before, on other rows."""
     descent = descent.followed_by(early_stopped, network, **options)
     return descent if descent.interrupted else replace(descent, converged=True)
-
-
-def decay_in_user_units(network, relative):
-    """Return the alpha that counts as `relative` with y in units of its root mean square.
-
-    Where f is not homogeneous it counts as less in one of the layers: no alpha follows the unit of y in both.
-    """
-    return relative / max(network.variant(alpha=1.0).decays)
 
 
 def random_units(network, rng):
