@@ -482,7 +482,7 @@ def test_with_given_units_the_best_network_is_kept_and_polished(activation):
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("factor", [1e-6, pytest.param(37.0, marks=pytest.mark.slow)])
 def test_the_unit_of_y_does_not_matter(activation, n_hidden, factor):
     X, y, _ = table()
@@ -523,7 +523,7 @@ def test_a_constant_is_added_to_the_predictions(activation, n_hidden):
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("normal", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_integer_weights_are_repetitions_in_any_order(activation, n_hidden, normal):
     X, y, _ = table(150) if not normal else (*noisy_planted(150, 4, 2, noise=0.5), None)
@@ -546,7 +546,7 @@ def test_integer_weights_are_repetitions_in_any_order(activation, n_hidden, norm
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 def test_the_order_of_rows_does_not_matter_and_the_same_fit_twice_is_the_same(activation, n_hidden):
     X, y, _ = table(150)
     order = np.random.default_rng(3).permutation(150)
@@ -662,10 +662,11 @@ def test_an_interruption_between_two_decays_keeps_the_networks_before(monkeypatc
 # The choice.
 
 
-def test_pure_noise_is_left_alone():
+@pytest.mark.parametrize("n_seeds", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_pure_noise_is_left_alone(n_seeds):
     """The mean squared prediction about the true mean, 0, is a few hundredths of the noise."""
     sizes = []
-    for seed in range(4):
+    for seed in range(n_seeds):
         X, y = table(200, 5, seed)[0], np.random.default_rng(100 + seed).standard_normal(200)
         sizes.append(np.mean(default().fit(X, y).predict(X) ** 2))
         model = default(n_hidden=3).fit(X, y)
@@ -755,7 +756,7 @@ def test_no_residual_on_fewer_rows_than_weights_is_no_proof():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 12)), rng.standard_normal(30)
     assert default(n_hidden=4, alpha=0).fit(X, y).loss_ < 1e-20
-    model = default(n_hidden=4).fit(X, y)
+    model = default(n_hidden=4, **BRIEF).fit(X, y)
     assert model.alpha_ > 0
     assert model.criterion_[-1] == np.inf
 
@@ -897,7 +898,10 @@ def test_deviations_of_sparse_and_single_precision_inputs_and_of_pickles(n_hidde
 
 @quietly
 @invariant
-@pytest.mark.parametrize("options", [{}, {"n_hidden": 7}, {"alpha": 0.0, "n_hidden": 3, "max_iter": 40}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"n_hidden": 7}, marks=pytest.mark.slow), {"alpha": 0.0, "n_hidden": 3, "max_iter": 40}],
+)
 def test_deviations_with_fewer_rows_than_columns_are_finite(activation, options):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((15, 30)), rng.standard_normal(15)

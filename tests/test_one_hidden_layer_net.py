@@ -238,9 +238,7 @@ WEIGHTED = [{}, {"alpha": 0}, {"alpha": 0.01}, {"step_size": 1.0, "max_iter": 30
         pytest.param(
             name,
             options,
-            marks=[]
-            if name == "tanh" or (name == "softplus" and not options) or len(options) > 1
-            else pytest.mark.slow,
+            marks=[] if name == "tanh" or len(options) > 1 else pytest.mark.slow,
         )
         for options in WEIGHTED
         for name in ("softplus", "tanh", "sigmoid", "gelu", "squared_relu")

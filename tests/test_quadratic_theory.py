@@ -189,7 +189,8 @@ def variance_reduced(f, theta, n, rng, *, step, epochs):
     return theta
 
 
-@pytest.mark.parametrize("table", ["uniform", pytest.param("binary", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["uniform", "binary"])
 def test_every_method_reaches_the_same_certified_objective(table):
     """Gradient descent, L-BFGS of SciPy, a stochastic method and the default; the certificate by hand."""
     X, y = TABLES[table]
@@ -502,6 +503,7 @@ def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(output_we
     assert np.median(ratios) <= 1 + 1e-6, ratios
 
 
+@pytest.mark.slow
 def test_decay_lowers_the_error_at_much_noise():
     """Of the few units, and far more of the full matrix."""
     errors = {}
