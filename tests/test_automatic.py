@@ -689,6 +689,7 @@ def test_a_linear_function_is_fitted_as_well_as_by_ridge(n_seeds):
     assert np.mean(differences) > -0.01, differences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_seeds", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_network_that_could_interpolate_any_targets_is_not_kept_where_all_others_could_too(n_seeds):
     """Few rows of normal columns: over the seeds the mean of R2 is not 0.05 below that of ridge."""
@@ -715,6 +716,7 @@ def test_noiseless_planted_networks_are_recovered_without_decay(n_hidden):
         assert not is_average(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_seeds", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_planted_networks_with_noise_are_found(n_seeds):
     """(n, d, k) = (1000, 20, 5), noise of a tenth of y: no decay, five units, and the fit is that of alpha=0."""
@@ -842,6 +844,7 @@ def test_intervals_of_new_targets_cover_as_they_should(alpha):
     assert 0.92 < min(covered) <= max(covered) < 0.98, covered
 
 
+@pytest.mark.slow
 def test_intervals_of_averages_cover_as_they_should():
     covered = []
     for seed in range(4):
