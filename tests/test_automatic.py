@@ -482,7 +482,7 @@ def test_with_given_units_the_best_network_is_kept_and_polished(activation):
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("factor", [1e-6, pytest.param(37.0, marks=pytest.mark.slow)])
 def test_the_unit_of_y_does_not_matter(activation, n_hidden, factor):
     X, y, _ = table()
@@ -523,7 +523,7 @@ def test_a_constant_is_added_to_the_predictions(activation, n_hidden):
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("normal", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_integer_weights_are_repetitions_in_any_order(activation, n_hidden, normal):
     X, y, _ = table(150) if not normal else (*noisy_planted(150, 4, 2, noise=0.5), None)
@@ -546,7 +546,7 @@ def test_integer_weights_are_repetitions_in_any_order(activation, n_hidden, norm
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 def test_the_order_of_rows_does_not_matter_and_the_same_fit_twice_is_the_same(activation, n_hidden):
     X, y, _ = table(150)
     order = np.random.default_rng(3).permutation(150)
@@ -667,10 +667,11 @@ def test_an_interruption_between_two_decays_keeps_the_networks_before(monkeypatc
 # The choice.
 
 
-def test_pure_noise_is_left_alone():
+@pytest.mark.parametrize("n_seeds", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_pure_noise_is_left_alone(n_seeds):
     """The mean squared prediction about the true mean, 0, is a few hundredths of the noise."""
     sizes = []
-    for seed in range(4):
+    for seed in range(n_seeds):
         X, y = table(200, 5, seed)[0], np.random.default_rng(100 + seed).standard_normal(200)
         sizes.append(np.mean(default().fit(X, y).predict(X) ** 2))
         model = default(n_hidden=3).fit(X, y)
@@ -693,6 +694,7 @@ def test_a_linear_function_is_fitted_as_well_as_by_ridge(n_seeds):
     assert np.mean(differences) > -0.01, differences
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_seeds", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_network_that_could_interpolate_any_targets_is_not_kept_where_all_others_could_too(n_seeds):
     """Few rows of normal columns: over the seeds the mean of R2 is not 0.05 below that of ridge."""
@@ -719,6 +721,7 @@ def test_noiseless_planted_networks_are_recovered_without_decay(n_hidden):
         assert not is_average(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_seeds", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_planted_networks_with_noise_are_found(n_seeds):
     """(n, d, k) = (1000, 20, 5), noise of a tenth of y: no decay, five units, and the fit is that of alpha=0."""
@@ -760,7 +763,7 @@ def test_no_residual_on_fewer_rows_than_weights_is_no_proof():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 12)), rng.standard_normal(30)
     assert default(n_hidden=4, alpha=0).fit(X, y).loss_ < 1e-20
-    model = default(n_hidden=4).fit(X, y)
+    model = default(n_hidden=4, **BRIEF).fit(X, y)
     assert model.alpha_ > 0
     assert model.criterion_[-1] == np.inf
 
@@ -846,6 +849,7 @@ def test_intervals_of_new_targets_cover_as_they_should(alpha):
     assert 0.92 < min(covered) <= max(covered) < 0.98, covered
 
 
+@pytest.mark.slow
 def test_intervals_of_averages_cover_as_they_should():
     covered = []
     for seed in range(4):
@@ -902,7 +906,10 @@ def test_deviations_of_sparse_and_single_precision_inputs_and_of_pickles(n_hidde
 
 @quietly
 @invariant
-@pytest.mark.parametrize("options", [{}, {"n_hidden": 7}, {"alpha": 0.0, "n_hidden": 3, "max_iter": 40}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"n_hidden": 7}, marks=pytest.mark.slow), {"alpha": 0.0, "n_hidden": 3, "max_iter": 40}],
+)
 def test_deviations_with_fewer_rows_than_columns_are_finite(activation, options):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((15, 30)), rng.standard_normal(15)

@@ -367,7 +367,9 @@ def test_with_noise_inside_tobit_is_consistent():
     assert large < 0.04
 
 
-@pytest.mark.parametrize(("noise", "sigma"), [("inside: N(0, 1)", 1.0), ("inside: N(0, 0.09)", 0.3)])
+@pytest.mark.parametrize(
+    ("noise", "sigma"), [("inside: N(0, 1)", 1.0), pytest.param("inside: N(0, 0.09)", 0.3, marks=pytest.mark.slow)]
+)
 def test_with_noise_inside_the_relu_ends_at_the_best_rectified_line(noise, sigma):
     slope, intercept, unexplained = best_rectified_line(sigma)
     X, y, mean = draw(noise, 200_000, 0)
@@ -515,6 +517,7 @@ MONTHS = [(year, month) for year in range(2012, 2016) for month in range(1, 13)]
 # The page.
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs():
     assert doctest.testfile(str(PAGE), module_relative=False).failed == 0
 

@@ -169,7 +169,7 @@ def test_the_gap_is_zero_at_the_optimum_and_positive_elsewhere(kind, positive):
         assert told_at(convex, (M, beta, c + 0.01 * np.std(convex.y))).gap > 1e-7
 
 
-@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("positive", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[2] > 0])
 def test_the_dual_value_is_a_lower_bound_at_any_point(kind, positive):
     """With an intercept: of the best among those within one root mean square of y."""
@@ -512,7 +512,7 @@ def test_the_solver_comes_to_the_optimum_of_the_slow_one(kind, positive, n):
     assert np.all(np.diff(run.loss_curve) <= 1e-13 * np.array(run.loss_curve[:-1]))
 
 
-@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("positive", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_proximal_steps_come_to_the_same_optimum(kind, positive):
     convex = problem(kind, positive, seed=2)

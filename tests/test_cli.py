@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -123,8 +124,10 @@ def test_same_seed_same_scores(tmp_path):
     assert first != other
 
 
-def test_jobs_do_not_change_the_scores(tmp_path):
-    (_, alone), (_, together) = (run_json(tmp_path, *FAST, "--jobs", jobs) for jobs in "12")
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
+def test_jobs_do_not_change_the_scores(tmp_path, backend):
+    with joblib.parallel_config(backend=backend):
+        (_, alone), (_, together) = (run_json(tmp_path, *FAST, "--jobs", jobs) for jobs in "12")
     assert r2(alone) == r2(together)
 
 

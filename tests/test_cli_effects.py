@@ -74,7 +74,7 @@ def test_only_held_out_rows_count(fitted):
     table, _, _ = fitted
     noise = np.random.RandomState(1).randn(len(table.y))
     table = type(table)(**{**vars(table), "y": noise})
-    table, folds, _ = make_folds(table, 3)
+    table, folds, _ = make_folds(table, 2)
     models = [build_pipeline("forest", table, 0).fit(table.X[train], table.y[train]) for train, _ in folds]
     seen = [(train, train) for train, _ in folds]
     assert found(table, seen, models)[0].importance > 0.3

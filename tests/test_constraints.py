@@ -354,7 +354,7 @@ def test_an_interior_point_solver_agrees(name):
 
 
 @every_set
-@every_dtype
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_hostile_inputs(name, dtype):
     case = CASES[name]
     limit = np.finfo(dtype).max
@@ -389,7 +389,7 @@ def test_few_entries(name, d):
         assert columns(face, d).shape[1] == case.dimension(p)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     w=st.lists(st.floats(-1e307, 1e307), min_size=1, max_size=8),
     radius=st.floats(min_value=0, allow_nan=False, allow_infinity=False),

@@ -46,6 +46,17 @@ MODELS = {
 }
 every = pytest.mark.parametrize("name", MODELS)
 
+
+def paired(forms):
+    """Parametrize by all pairs of an estimator and a form; each form runs always with two of the estimators."""
+    cases = [
+        pytest.param(name, form, marks=[] if (i - j) % 3 == 0 else pytest.mark.slow)
+        for i, name in enumerate(MODELS)
+        for j, form in enumerate(forms)
+    ]
+    return pytest.mark.parametrize(("name", "form"), cases)
+
+
 RNG = np.random.default_rng(0)
 N = 40
 # Whole numbers, that every dtype has.
@@ -129,8 +140,7 @@ FORMS_OF_Y = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS_OF_X)
-@every
+@paired(FORMS_OF_X)
 def test_x_in_another_form_is_the_same_x(name, form):
     given = FORMS_OF_X[form]
     model = clone(MODELS[name]).fit(given, Y)
@@ -138,8 +148,7 @@ def test_x_in_another_form_is_the_same_x(name, form):
     assert_same(name, model.predict(given))
 
 
-@pytest.mark.parametrize("form", FORMS_OF_Y)
-@every
+@paired(FORMS_OF_Y)
 def test_y_in_another_form_is_the_same_y(name, form):
     assert_same(name, clone(MODELS[name]).fit(X, FORMS_OF_Y[form]).predict(X))
 

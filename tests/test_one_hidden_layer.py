@@ -380,10 +380,10 @@ def test_a_warm_start_continues_the_descent():
 
 def test_a_warm_start_with_other_units_or_columns_starts_anew():
     X, y, _ = planted()
-    model = OneHiddenLayerReLU(3, warm_start=True, n_init=2, random_state=0).fit(X, y)
-    fresh = OneHiddenLayerReLU(2, n_init=2, random_state=0).fit(X[:, :5], y)
+    model = OneHiddenLayerReLU(3, warm_start=True, n_init=1, random_state=0).fit(X, y)
+    fresh = OneHiddenLayerReLU(2, n_init=1, random_state=0).fit(X[:, :5], y)
     np.testing.assert_array_equal(model.set_params(n_hidden=2).fit(X[:, :5], y).hidden_coef_, fresh.hidden_coef_)
-    other = OneHiddenLayerReLU(3, n_init=2, random_state=0).fit(X[:, :5], y)
+    other = OneHiddenLayerReLU(3, n_init=1, random_state=0).fit(X[:, :5], y)
     np.testing.assert_array_equal(model.set_params(n_hidden=3).fit(X[:, :5], y).hidden_coef_, other.hidden_coef_)
 
 
@@ -437,7 +437,7 @@ def test_a_pipeline_with_a_search_over_decay_and_size():
     X, y, _ = planted(noise=0.02)
     pipeline = make_pipeline(StandardScaler(), OneHiddenLayerReLU(n_init=2, random_state=0))
     grid = {"onehiddenlayerrelu__alpha": [0.0, 0.1], "onehiddenlayerrelu__n_hidden": [3, 1]}
-    search = GridSearchCV(pipeline, grid, cv=3).fit(100 * X + 7, y)
+    search = GridSearchCV(pipeline, grid, cv=2).fit(100 * X + 7, y)
     assert search.best_params_ == {"onehiddenlayerrelu__alpha": 0.0, "onehiddenlayerrelu__n_hidden": 3}
     assert search.best_score_ > 0.99
 

@@ -110,7 +110,7 @@ def slow_objective(net, X, y, weight, weights, t=1.0):
     ("units", "storage"),
     [("white", "dense"), ("white", "csr"), ("white", "csc"), ("diagonal", "csr"), ("user", "dense"), ("user", "csc")],
 )
-@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("fit_intercept", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_value_is_the_formula(block_bytes, options, units, fit_intercept, storage):
     X, y, weight = table(0)
@@ -251,6 +251,11 @@ CASES = [
     *itertools.product([softplus, gelu], ["decay", "relaxed", "all"], ["white", "user"], [True, False]),
     *itertools.product([tanh], ["decay", "positive"], ["white"], [True, False]),
 ]
+# Five has no factor in common with the units and intercepts: every fifth case, that runs always, meets them all.
+cases = pytest.mark.parametrize(
+    ("activation", "options", "units", "fit_intercept"),
+    [pytest.param(*case, marks=pytest.mark.slow if i % 5 else []) for i, case in enumerate(CASES)],
+)
 
 
 def central(f, theta, direction, h):
@@ -259,7 +264,7 @@ def central(f, theta, direction, h):
     return (4 * slope[1] - slope[0]) / 3
 
 
-@pytest.mark.parametrize(("activation", "options", "units", "fit_intercept"), CASES)
+@cases
 def test_gradient_is_a_finite_difference(activation, options, units, fit_intercept):
     net, theta = smooth_case(0, activation=activation, units=units, fit_intercept=fit_intercept, **OPTIONS[options])
     gradient = net.value_and_gradient(theta)[1]
@@ -301,7 +306,7 @@ def blocks(rows):
     return collected
 
 
-@pytest.mark.parametrize(("activation", "options", "units", "fit_intercept"), CASES)
+@cases
 def test_curvature_is_the_hessian_but_for_what_it_leaves_out(activation, options, units, fit_intercept):
     net, theta = smooth_case(1, activation=activation, units=units, fit_intercept=fit_intercept, **OPTIONS[options])
     product = net.variant(gauss_newton=True).curvature_product(theta)

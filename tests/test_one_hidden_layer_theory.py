@@ -55,6 +55,7 @@ def test_twenty_columns_five_units(output_weights, fit_intercept):
     assert np.all(errors < EXACT), errors
 
 
+@pytest.mark.slow
 def test_three_rows_a_weight():
     """n = 3 k d: at least nine in ten are asked for; of five seeds, five."""
     errors = errors_of(range(5), 20, 5, 300)

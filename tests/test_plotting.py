@@ -429,7 +429,7 @@ class TestWeightsDisplay:
         assert [self.drawn(patch)[0] for patch in display.recovered_] == [1]
         assert self.kinds(display) == ["True", "Recovered"]
 
-    @pytest.mark.parametrize("shape", [(1, 5), (3, 1), (20, 100), (60, 200)])
+    @pytest.mark.parametrize("shape", [(1, 5), (3, 1), (20, 100), pytest.param((60, 200), marks=pytest.mark.slow)])
     def test_every_row_lies_inside_the_picture(self, shape):
         coef = np.random.default_rng(0).standard_normal(shape)
         display = WeightsDisplay(coef=coef, coef_true=-coef).plot()

@@ -187,7 +187,7 @@ def assert_same(a, b, rtol=1e-6):
     np.testing.assert_allclose(a.matrix_, b.matrix_, rtol=0, atol=rtol * np.abs(b.matrix_).max())
 
 
-@pytest.mark.parametrize("options", SOLVED)
+@pytest.mark.parametrize("options", [*SOLVED[:2], pytest.param(SOLVED[2], marks=pytest.mark.slow), SOLVED[3]])
 def test_weights_repeat_rows(options):
     X, y, s = noisy(n=80, noise=15.0)
     s_int = s.astype(int)
@@ -237,7 +237,7 @@ def test_diabetes_beside_ridge_standardised_or_not():
     ("options", "n_seeds"),
     [
         ({}, 10),
-        ({"n_hidden": 2}, 3),
+        pytest.param({"n_hidden": 2}, 3, marks=pytest.mark.slow),
         pytest.param({"n_hidden": 2}, 10, marks=pytest.mark.slow),
         ({"output_weights": "signed", "alpha": 0}, 10),
     ],

@@ -531,7 +531,13 @@ def test_small_random_starts_recover_too(positive):
 
 
 @pytest.mark.parametrize(
-    ("n", "positive", "at_least"), [(40, True, 10), (40, False, 7), (60, True, 12), (60, False, 12)]
+    ("n", "positive", "at_least"),
+    [
+        (40, True, 10),
+        (40, False, 7),
+        pytest.param(60, True, 12, marks=pytest.mark.slow),
+        pytest.param(60, False, 12, marks=pytest.mark.slow),
+    ],
 )
 def test_one_unit_is_real_phase_retrieval(n, positive, at_least):
     """Below 2 d - 1 = 39 rows the solution is not unique."""

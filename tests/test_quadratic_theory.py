@@ -189,7 +189,8 @@ def variance_reduced(f, theta, n, rng, *, step, epochs):
     return theta
 
 
-@pytest.mark.parametrize("table", ["uniform", pytest.param("binary", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["uniform", "binary"])
 def test_every_method_reaches_the_same_certified_objective(table):
     """Gradient descent, L-BFGS of SciPy, a stochastic method and the default; the certificate by hand."""
     X, y = TABLES[table]
@@ -256,7 +257,7 @@ def proximal(X, y, alpha, *, positive=False, s=None, n_iter=50_000):
     return objective(x)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("output_weights", ["signed", "positive"])
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 0.3])
 @pytest.mark.parametrize("table", ["diabetes", "binary", "heavy tails"])
@@ -335,7 +336,7 @@ def success(seeds, d, k, n, signs="signed", **options):
 
 
 @pytest.mark.parametrize("init", ["spectral", pytest.param("random", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("output_weights", ["signed", "positive"])
+@pytest.mark.parametrize("output_weights", ["signed", pytest.param("positive", marks=pytest.mark.slow)])
 def test_five_units_from_one_and_a_half_rows_a_weight(output_weights, init):
     assert success(range(8), 20, 5, 150, output_weights, init=init) == 1
 
@@ -486,7 +487,7 @@ def from_the_truth(X, y, W, v):
     return (U.T * v) @ U
 
 
-@pytest.mark.parametrize("sigma", [0.1, 1.0])
+@pytest.mark.parametrize("sigma", [0.1, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("output_weights", ["signed", pytest.param("positive", marks=pytest.mark.slow)])
 def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(output_weights, sigma):
     """Median of the ratio over nine seeds at most 1 + 1e-6."""
@@ -502,6 +503,7 @@ def test_the_error_is_that_of_the_local_optimum_reached_from_the_truth(output_we
     assert np.median(ratios) <= 1 + 1e-6, ratios
 
 
+@pytest.mark.slow
 def test_decay_lowers_the_error_at_much_noise():
     """Of the few units, and far more of the full matrix."""
     errors = {}

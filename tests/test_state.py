@@ -121,12 +121,15 @@ DETOURS_OF = {
 }
 
 
+PECULIAR = ("another set", "another size", "outputs and outliers")
+
+
+# Each detour with two estimators, or with those that have it; all pairs with the slow tests.
 @pytest.mark.filterwarnings("ignore")
-# Each detour with two or three estimators, or its only one; all pairs with the slow tests.
 @pytest.mark.parametrize(
     ("name", "detour"),
     [
-        pytest.param(name, key, marks=[] if (i - j) % 3 == 0 else pytest.mark.slow)
+        pytest.param(name, key, marks=[] if (i - j) % 3 == 0 or key in PECULIAR else pytest.mark.slow)
         for i, name in enumerate(MODELS)
         for j, key in enumerate(DETOURS | DETOURS_OF[name])
     ],
