@@ -664,14 +664,11 @@ def test_an_interruption_between_two_decays_keeps_the_networks_before(monkeypatc
 
 # The choice.
 
-# The choice.
 
-
-@pytest.mark.parametrize("n_seeds", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_pure_noise_is_left_alone(n_seeds):
+def test_pure_noise_is_left_alone():
     """The mean squared prediction about the true mean, 0, is a few hundredths of the noise."""
     sizes = []
-    for seed in range(n_seeds):
+    for seed in range(4):
         X, y = table(200, 5, seed)[0], np.random.default_rng(100 + seed).standard_normal(200)
         sizes.append(np.mean(default().fit(X, y).predict(X) ** 2))
         model = default(n_hidden=3).fit(X, y)
