@@ -498,7 +498,7 @@ def test_the_unit_of_y_does_not_matter(activation, n_hidden, factor):
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 def test_scales_and_shifts_of_the_columns_do_not_matter(activation, n_hidden):
     X, y, _ = table()
     # The shift rounds the first column to three digits less.
@@ -510,7 +510,7 @@ def test_scales_and_shifts_of_the_columns_do_not_matter(activation, n_hidden):
 
 @quietly
 @invariant
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 def test_a_constant_is_added_to_the_predictions(activation, n_hidden):
     X, y, _ = table()
     plain, other = (
@@ -760,7 +760,7 @@ def test_no_residual_on_fewer_rows_than_weights_is_no_proof():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 12)), rng.standard_normal(30)
     assert default(n_hidden=4, alpha=0).fit(X, y).loss_ < 1e-20
-    model = default(n_hidden=4, **BRIEF).fit(X, y)
+    model = default(n_hidden=4).fit(X, y)
     assert model.alpha_ > 0
     assert model.criterion_[-1] == np.inf
 
@@ -813,7 +813,7 @@ def test_a_given_start_has_one_path_and_one_from_the_network_without_decay(monke
     assert not is_average(model)
 
 
-@pytest.mark.parametrize("n_hidden", ["auto", 3])
+@pytest.mark.parametrize("n_hidden", ["auto", pytest.param(3, marks=pytest.mark.slow)])
 def test_n_init_bounds_the_paths(monkeypatch, n_hidden):
     n_paths = 0
 
@@ -868,7 +868,7 @@ def test_without_noise_nothing_is_uncertain():
 
 
 @quietly
-@smooth
+@invariant
 @pytest.mark.parametrize("n_hidden", ["auto", 3])
 def test_deviations_are_larger_far_from_the_data(activation, n_hidden):
     X, y, _ = table()

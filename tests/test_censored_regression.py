@@ -306,20 +306,18 @@ def asymptotic_error(noise, n):
     return np.sqrt(np.trace((H_inverse @ G @ H_inverse)[:-1, :-1]) / n)
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [
-        "after: exponential factor",
-        pytest.param("after: factor 0 or 2", marks=pytest.mark.slow),
-        pytest.param("after: N(0, 1/4) added", marks=pytest.mark.slow),
-    ],
+after = pytest.mark.parametrize(
+    "noise", [noise if "exponential" in noise else pytest.param(noise, marks=pytest.mark.slow) for noise in AFTER]
 )
+
+
+@after
 def test_with_noise_after_the_rectifier_the_error_is_that_of_the_formula(noise):
     for n in (3000, 12_000):
         assert errors("ReLU", noise, n) == pytest.approx(asymptotic_error(noise, n), rel=0.3)
 
 
-@pytest.mark.parametrize("noise", AFTER)
+@after
 def test_with_noise_after_the_rectifier_the_others_keep_a_bias(noise):
     for name in ("Least squares", "Tobit"):
         small, large = (errors(name, noise, n, 6) for n in (3000, 12_000))

@@ -189,7 +189,8 @@ def spread(shape, noise, kind, n_draws):
     return [np.concatenate(layer) for layer in zip(*draws, strict=True)]
 
 
-@pytest.mark.parametrize("kind", [pytest.param("independent", marks=pytest.mark.slow), "correlated"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["independent", "correlated"])
 def test_the_spread_over_a_few_draws(kind):
     hidden, output = spread(SHAPES[0], 0.1, kind, 20)
     z = np.concatenate([hidden, output])

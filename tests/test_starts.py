@@ -93,7 +93,7 @@ def test_number_of_negative_outputs_is_right():
         assert np.sum(start(X, y, 5).output < 0) == np.sum(teacher.output_coef_ < 0)
 
 
-@pytest.mark.parametrize("n_negative", [0, 2, 5])
+@pytest.mark.parametrize("n_negative", [0, 2, pytest.param(5, marks=pytest.mark.slow)])
 def test_number_of_negative_outputs_as_asked(n_negative):
     X, y, _ = planted(0, 2000, 8, 5, "signed")
     output = start(X, y, 5, n_negative=n_negative).output
