@@ -211,9 +211,10 @@ class TwoLayer:
         if p is None:
             return True
         values = np.hypot(layer.mean, layer.deviations) * self.rows.n_samples**0.5
+        sizes = np.hypot.reduce(self._planes(theta)[0], axis=1)
         with np.errstate(over="ignore", under="ignore"):
-            largest = float(np.finfo(self.rows.dtype).max) * np.hypot.reduce(self._planes(theta)[0], axis=1) ** p
-        return bool(np.all(values <= largest))
+            largest = float(np.finfo(self.rows.dtype).max) * sizes**p
+        return bool(np.all((values <= largest) | (sizes == 0)))
 
     def contributions(self, theta):
         """Return ``|u_j|`` times the standard deviation of the unit; one pass."""
