@@ -291,7 +291,7 @@ def test_target_scale(store, block_bytes):
         assert Rows(store(X), factor * y, weight).target_scale() == pytest.approx(expected, rel=1e-12)
     assert Rows(store(X), np.zeros_like(y), weight).target_scale() == 1
     assert Rows(store(X), 0 * y - 3.0, weight).target_scale() == pytest.approx(3, rel=1e-14)
-    with pytest.raises(ValueError, match="squares of y, of size .* underflow float64; rescale"):
+    with pytest.raises(ValueError, match=r"squares of y, of size .* underflow float64; rescale"):
         Rows(store(X), 1e-300 * y, weight).target_scale()
 
 

@@ -322,7 +322,16 @@ def test_weights_of_any_size(factor):
 
 @pytest.mark.parametrize(
     ("factor", "target_factor"),
-    [(1e150, 1e150), (1e300, 1.0), (1e-300, 1.0), (1.0, 1e300), (1.0, 1e-300), (1e300, 1e300), (1e-160, 1e160)],
+    [
+        (1e150, 1e150),
+        (1e300, 1.0),
+        (1e-300, 1.0),
+        (1.0, 1e160),
+        (1.0, 1e300),
+        (1.0, 1e-300),
+        (1e300, 1e300),
+        (1e-160, 1e160),
+    ],
 )
 @most
 def test_squares_that_overflow_are_an_error_or_a_finite_fit(name, factor, target_factor):

@@ -72,7 +72,7 @@ def test_corrupted_rows_are_found_and_both_layers_recovered(size, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
 def test_recovery_of_many_seeds(size, kind, least_successes):
-    """Of 0.95, claimed with a tenth of the rows wrong; one set of draws in a million would fail, three in four of 0.5 do."""
+    """0.95 is claimed, with a tenth of the rows wrong: that fails once in a million, 0.5 in three of four."""
     d, k, m, n = size
     successes = 0
     for seed in range(20):
