@@ -139,7 +139,7 @@ BAD = {
             dd.from_map(pd.DataFrame, [X[:100], X[100:]], meta=pd.DataFrame(X[:0])),
             dd.from_map(pd.Series, [y[:150], y[150:]], meta=pd.Series(y[:0])),
         ),
-        "y: a partition has 150 rows, that of X 100",
+        r"y: a partition has \d+ rows, that of X [12]00",
     ),
     "partitions": (
         lambda X, y: (dd.from_pandas(pd.DataFrame(X), npartitions=4), dd.from_pandas(pd.Series(y), npartitions=3)),

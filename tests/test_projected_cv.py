@@ -191,6 +191,7 @@ def test_one_standard_error_is_never_larger_and_follows_its_rule(constraint, see
     assert smallest.best_constraint_.size == sizes[int(np.argmax(error <= error[best] * (1 + 1e-6)))]
 
 
+@pytest.mark.slow
 @first_of(2, 1)
 def test_the_automatic_radii(seed):
     """Twenty radii in geometric progression over three decades, which reach the fit without a constraint."""

@@ -48,9 +48,19 @@ MODELS = CONVEX | {
     "NonnegativeSparse": ProjectedReLURegressor(constraints.NonnegativeSparse(3)),
     "CV": ProjectedReLURegressorCV(cv=2, sizes=[0.5, 2.0]),
 }
-models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+# One of each kind: none, the paper's steps, convex, of rank one, of few entries, the choice of a size.
+FAST = {"none", "no intercept", "paper", "L1Ball", "Monotone", "L0Ball", "LowRank", "CV"}
+
+
+def each(names):
+    """Of these models; those that are not `FAST` run with the slow tests."""
+    marked = [pytest.param(MODELS[k], id=k, marks=[] if k in FAST else [pytest.mark.slow]) for k in names]
+    return pytest.mark.parametrize("model", marked)
+
+
+models = each(MODELS)
 # Folds that go by the number of rows are not the folds of repeated, removed or reordered rows.
-plain_models = pytest.mark.parametrize("model", [MODELS[name] for name in MODELS if name != "CV"], ids=[*MODELS][:-1])
+plain_models = each([name for name in MODELS if name != "CV"])
 
 
 def fit(model, X, y, s=None):
@@ -166,7 +176,9 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("name", ["none", "no intercept", "L1Ball", "L0Ball", "Monotone", "NuclearBall", "paper", "CV"])
+@pytest.mark.parametrize(
+    "name", ["none", "L1Ball", "L0Ball", pytest.param("NuclearBall", marks=pytest.mark.slow), "CV"]
+)
 def test_the_container_does_not_matter(name, container):
     X, y, s = data()
     expected, model = fitted(MODELS[name]), fit(MODELS[name], CONTAINERS[container](X), y, s)

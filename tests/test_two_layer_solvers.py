@@ -438,7 +438,7 @@ SIZES = [(8, 3, 4, 600), (10, 4, 2, 800)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1])
-@pytest.mark.parametrize(("d", "k", "m", "n"), SIZES)
+@pytest.mark.parametrize(("d", "k", "m", "n"), [SIZES[0], pytest.param(*SIZES[1], marks=pytest.mark.slow)])
 def test_the_number_of_units_is_that_of_the_planted_ones(d, k, m, n, share):
     for seed, start in [(0, k), (1, k + 2), (2, 1)]:
         assert size_found(seed, d, k, m, n, share, start) == k
