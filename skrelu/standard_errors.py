@@ -274,8 +274,8 @@ def _curvature(network, whitening, weights, second):
 
 def _decays(network, weights):
     """Return alpha in the units of hidden and of output weights."""
-    power, t = network.activation.homogeneity or 0, network.target_scale
-    return network.alpha * (weights.lengths / t) ** 2, network.alpha / weights.lengths ** (2 * power)
+    t, unit = network.target_scale, weights.lengths ** (network.activation.homogeneity or 0)
+    return network.alpha * (weights.lengths / t) ** 2, network.alpha / unit / unit  # the square may underflow
 
 
 def _estimate(network, whitening, weights, sums, inflation):

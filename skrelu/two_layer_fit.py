@@ -220,7 +220,8 @@ class TwoLayerFit(NetworkRegressor):
             errors = standard_errors(network, theta, coordinates)
         self.hidden_coef_std_, self.output_coef_std_ = (part.astype(rows.dtype) for part in errors)
         self._distribution = predictive_distribution(network, theta, coordinates)
-        self.loss_curve_ = [value * unit * unit for value in descent.loss_curve] or [self.loss_]
+        largest = float(np.finfo(np.float64).max)
+        self.loss_curve_ = [min(value * unit * unit, largest) for value in descent.loss_curve] or [self.loss_]
         self.n_iter_, self.converged_ = len(self.loss_curve_), descent.converged
         self.exact_ = exact and not undetermined
         self.stop_reason_ = "; ".join(filter(None, (descent.stop_reason, undetermined)))

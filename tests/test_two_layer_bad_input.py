@@ -342,6 +342,16 @@ def test_squares_that_overflow_are_an_error_or_a_finite_fit(name, factor, target
         assert re.search(r"\b(X|y)\b.*(large|overflow|scale)", str(error))  # noqa: PT017 - either outcome is right
 
 
+def test_an_exact_fit_of_y_whose_square_overflows_has_a_finite_loss_curve():
+    model = fit("three", y=1e160 * Y[:, :2])
+    assert model.exact_
+    assert max(model.loss_curve_) == np.finfo(float).max
+
+
+def test_superfluous_units_whose_fourth_powers_underflow_have_finite_standard_errors():
+    fit("squared", X[:8, :1], np.full(8, 3e-150), n_hidden=7, alpha=0.0, fit_intercept=False)
+
+
 @pytest.mark.parametrize(("factor", "target_factor"), [(1e-160, 1e160), (1e-300, 1e300)])
 def test_weights_that_overflow_are_an_error(factor, target_factor):
     with pytest.raises(ValueError, match="X or y: weights of their scales overflow float64; rescale them"):
