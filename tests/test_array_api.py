@@ -154,6 +154,7 @@ FITS = {
     "two-gd": (TwoLayerReLURecovery(2, solver="gd", random_state=0, max_iter=30), 0.1),
 }
 
+LONG = ("two-noise", "projected-path", "relu-noise")
 SINGLE = ("projected", "projected-gd", "relu", "net-gd", "quadratic", "two-gd")
 
 
@@ -162,7 +163,9 @@ SINGLE = ("projected", "projected-gd", "relu", "net-gd", "quadratic", "two-gd")
 @pytest.mark.parametrize(
     ("case", "fit"),
     [
-        pytest.param(case, fit, marks=[] if case == CASES[0] or fit in SINGLE else pytest.mark.slow)
+        pytest.param(
+            case, fit, marks=[] if fit in SINGLE or (case == CASES[0] and fit not in LONG) else pytest.mark.slow
+        )
         for case in CASES
         for fit in FITS
         if case[2] == "float64" or fit in SINGLE

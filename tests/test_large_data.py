@@ -42,7 +42,7 @@ FITS = {
     ),
 }
 # Some of seconds each run with the slow tests; test_same_answer.py has them, too.
-LONG = {"l1 by cross-validation", "quadratic", "two layers, outliers"}
+LONG = {"l1 by cross-validation", "quadratic", "two layers", "two layers, outliers"}
 fits = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in FITS]
 )

@@ -68,7 +68,9 @@ def fitted(name, fit_intercept):
 
 
 @pytest.mark.parametrize(
-    ("name", "fit_intercept"), [*((name, True) for name in FAMILIES), ("L1Ball", False), ("L0Ball", False)]
+    ("name", "fit_intercept"),
+    [(name, True) for name in FAMILIES]
+    + [pytest.param(name, False, marks=pytest.mark.slow) for name in ("L1Ball", "L0Ball")],
 )
 def test_the_scores_are_those_of_fits_by_hand(name, fit_intercept):
     family, parameter, sizes = FAMILIES[name]

@@ -62,7 +62,13 @@ def test_sums_are_the_same_to_the_last_bit(monkeypatch, n, group, number, single
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        pytest.param(e, id=type(e).__name__, marks=[pytest.mark.slow] if type(e) is ProjectedReLURegressorCV else [])
+        for e in ESTIMATORS
+    ],
+)
 def test_fits_are_the_same_to_the_last_bit(monkeypatch, many_blocks, estimator):
     X, y = make_two_layer_relu(80, 5, 3, 1, noise=0.1, random_state=0)
     y, fitted = np.ravel(y), []

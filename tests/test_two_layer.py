@@ -355,6 +355,8 @@ def test_the_name_of_an_activation_is_the_activation():
 # Sparse, column names, memory maps, precision.
 
 
+# As the next ones, in the fast run by test_same_answer.py and test_state.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("container", [sparse.csr_array, sparse.csc_matrix])
 @most
 def test_sparse_is_dense(model, container):
@@ -423,6 +425,7 @@ def test_single_precision_without_noise_is_exact_for_its_precision(seed):
 # Repeated fits.
 
 
+@pytest.mark.slow
 @most
 def test_the_same_fit_twice_is_the_same_to_the_last_bit(model):
     X, y, s = of(model)
@@ -466,6 +469,7 @@ def test_a_seed_a_generator_of_it_and_no_global_state():
     np.testing.assert_array_equal(again.hidden_coef_, seeded.hidden_coef_)
 
 
+@pytest.mark.slow
 def test_fits_in_threads_are_those_in_turn():
     data = [planted(seed=seed) for seed in range(4)]
     in_turn = [clone(MODELS["given"]).fit(*each).hidden_coef_ for each in data]

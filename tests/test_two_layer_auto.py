@@ -316,7 +316,8 @@ def test_deviations_are_those_of_new_outputs_each_and_grow_away_from_the_data():
     assert np.all(far.mean(axis=0) > 1.2 * near.mean(axis=0))
 
 
-@pytest.mark.parametrize("alpha", [pytest.param("auto", marks=pytest.mark.slow), 0.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", ["auto", 0.0])
 def test_the_variance_of_a_mean_prediction_is_that_over_draws(alpha):
     """Its mean over rows, of the planted network with new noise each time."""
     X, clean = make_two_layer_relu(300, 5, 2, 3, random_state=0)

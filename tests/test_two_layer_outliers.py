@@ -57,7 +57,12 @@ def is_recovered(model, X, teacher):
 
 
 @pytest.mark.parametrize(
-    ("size", "kind"), [*zip(SIZES, KINDS, strict=True), (SIZES[0], 1000), (SIZES[1], "other rows")]
+    ("size", "kind"),
+    [
+        *zip(SIZES, KINDS, strict=True),
+        pytest.param(SIZES[0], 1000, marks=pytest.mark.slow),
+        pytest.param(SIZES[1], "other rows", marks=pytest.mark.slow),
+    ],
 )
 def test_corrupted_rows_are_found_and_both_layers_recovered(size, kind):
     d, k, m, n = size
