@@ -436,5 +436,10 @@ def test_any_of_many_tables_is_fitted_or_refused(table):
     check_table(table)
 
 
+def test_one_row_of_zeros_has_a_number_of_units_without_intercept():
+    model = fit("auto", np.array([[-0.9]]), np.zeros((1, 2)), n_hidden="auto", alpha=0.0, fit_intercept=False)
+    assert not np.any(model.predict([[-0.9], [2.0]]))
+
+
 def test_descent_with_decay_that_comes_to_no_weights_at_all():
     fit("gd", X[:, :1], 1e-3 * X[:, :2] ** 2, n_hidden=2, alpha=1.0, fit_intercept=False)

@@ -361,7 +361,7 @@ class TwoLayer:
     def lowest(self):
         """The objective at and below which the residual is, to rounding, zero: digits go with means far away."""
         white = self.whitening
-        varies = np.any(white.columns.reshape(white.size, -1), axis=1)
+        varies = np.any(white.columns.reshape(white.size, -1), axis=1) & (white.deviations > 0)
         away = np.max(np.abs(white.center[varies]) / white.deviations[varies], initial=0.0)
         return ((100 + float(away)) * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
 
