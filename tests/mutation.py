@@ -53,9 +53,9 @@ TESTS = {
     "starts": ("starts tensors output_moments quadratic_network", "two_layer_solvers"),
     "networks": (
         "networks one_hidden_layer_network quadratic_network two_layer_network units",
-        f"standard_errors solvers {MANY}",
+        f"standard_errors solvers automatic quadratic_auto two_layer_auto {MANY}",
     ),
-    "solvers": (f"solvers {MANY} two_layer_outliers", "automatic"),
+    "solvers": (f"solvers {MANY} two_layer_outliers", "automatic quadratic_auto two_layer_auto"),
     "certificates": ("certificates", "quadratic_network"),
     "standard_errors": ("standard_errors", "automatic"),
     "laplace": ("standard_errors", "automatic"),
