@@ -50,6 +50,12 @@ class Whitening:
         scaled = self.columns * self.deviations[:, None]
         return scaled.T @ scaled
 
+    @cached_property
+    def away(self):
+        """The largest distance of the mean of a column from 0, in its standard deviations."""
+        varies = np.any(self.columns.reshape(self.size, -1), axis=1) & (self.deviations > 0)
+        return float(np.max(np.abs(self.center[varies]) / self.deviations[varies], initial=0.0))
+
     def to_columns(self, W):
         """Return the weights of the columns, for weights (k, size) of the coordinates."""
         return W * self.columns if self.columns.ndim == 1 else W @ self.columns.T

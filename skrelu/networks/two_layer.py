@@ -207,9 +207,10 @@ class TwoLayer:
 
         One pass: their root mean squares times n^(1/2), above which none is where rows weigh alike, are compared.
         """
-        layer, p = self.layer(theta), self.activation.homogeneity
+        p = self.activation.homogeneity
         if p is None:
             return True
+        layer = self.layer(theta)
         values = np.hypot(layer.mean, layer.deviations) * self.rows.n_samples**0.5
         size = np.hypot.reduce(self._planes(theta)[0], axis=1)
         with np.errstate(over="ignore", under="ignore"):
@@ -360,10 +361,7 @@ class TwoLayer:
     @property
     def lowest(self):
         """The objective at and below which the residual is, to rounding, zero: digits go with means far away."""
-        white = self.whitening
-        varies = np.any(white.columns.reshape(white.size, -1), axis=1) & (white.deviations > 0)
-        away = np.max(np.abs(white.center[varies]) / white.deviations[varies], initial=0.0)
-        return ((100 + float(away)) * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
+        return ((100 + self.whitening.away) * float(np.finfo(self.rows.dtype).eps)) ** 2 / 2
 
     def _at_fixed_lengths(self, theta, direction):
         """Return a direction without its part along the lengths of the units, where these are free.
